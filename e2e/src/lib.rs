@@ -1,0 +1,23 @@
+//! Whole clusters on one machine: real control plane, real kubelets, namespaces without a route out.
+//!
+//! | Module | What it is |
+//! |---|---|
+//! | [`topology`] | Names and addresses of an instance, as values |
+//! | [`packages`], [`tools`], [`images`] | What has to be there: Debian packages, Go programs, container images |
+//! | [`netns`], [`cgroup`], [`mounts`], [`process`] | The kernel's parts: where a process runs and how it ends |
+//! | [`pki`], [`kubeconfig`] | Certificates and the files that carry them |
+//! | [`control_plane`], [`node`], [`forward`] | The processes of a cluster |
+//! | [`cluster`] | `up`, `down`, `status`, and the handle that tests and the demo use |
+//!
+//! Nothing here is simulated: etcd, the API server, the kubelets and containerd are the real programs. What is unusual
+//! is only where they run: every "machine" is a network namespace on one bridge that has no way out.
+
+pub mod cgroup;
+pub mod control_plane;
+pub mod kubeconfig;
+pub mod pki;
+pub mod process;
+pub mod progress;
+pub mod tools;
+pub mod topology;
+pub mod wait;
