@@ -1,0 +1,95 @@
+//! What matters of a Node.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use k8s_openapi::api::core::v1 as core;
+
+use crate::{Family, parse_ip};
+
+/// Upstream's label (`service.kubernetes.io`, k8s.io/cloud-provider) that takes a node out of
+/// external load balancing.
+const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// A node: its addresses and whether it may receive external traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// The node's name.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// `InternalIP`s in the object's order.
+    pub internal_ips: Vec<IpAddr>,
+    /// Condition `NetworkUnavailable` is `True`.
+    pub network_unavailable: bool,
+}
+
+impl Node {
+    /// Reads a Node object. Addresses that cannot be read are left out.
+    #[must_use]
+    pub fn from_object(node: &core::Node) -> Self {
+        let status = node.status.as_ref();
+        let addresses = status.and_then(|s| s.addresses.as_deref()).unwrap_or_default();
+        let conditions = status.and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+        Self {
+            name: node.metadata.name.clone().unwrap_or_default(),
+            labels: node.metadata.labels.clone().unwrap_or_default(),
+            internal_ips: addresses
+                .iter()
+                .filter(|a| a.type_ == "InternalIP")
+                .filter_map(|a| parse_ip(&a.address))
+                .collect(),
+            network_unavailable: conditions
+                .iter()
+                .any(|c| c.type_ == "NetworkUnavailable" && c.status == "True"),
+        }
+    }
+
+    /// The primary address of a family: kube-proxy's `--nodeport-addresses=primary`.
+    #[must_use]
+    pub fn primary_ip(&self, family: Family) -> Option<IpAddr> {
+        self.internal_ips.iter().copied().find(|ip| Family::of(*ip) == family)
+    }
+
+    /// Whether the exclude label takes it out: any value but a parseable false does, as upstream reads it
+    /// (`""` and garbage exclude).
+    #[must_use]
+    pub fn excluded_from_load_balancers(&self) -> bool {
+        const FALSE: [&str; 6] = ["0", "f", "F", "false", "FALSE", "False"];
+        self.labels.get(EXCLUDE_LABEL).is_some_and(|value| !FALSE.contains(&value.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labelled(value: Option<&str>) -> Node {
+        let labels = value.map(|v| (EXCLUDE_LABEL.to_owned(), v.to_owned())).into_iter().collect();
+        Node { name: "n".into(), labels, internal_ips: vec![], network_unavailable: false }
+    }
+
+    #[test]
+    fn only_a_parseable_false_keeps_an_excluded_node() {
+        assert!(!labelled(None).excluded_from_load_balancers());
+        assert!(!labelled(Some("false")).excluded_from_load_balancers());
+        for value in ["", "true", "garbage"] {
+            assert!(labelled(Some(value)).excluded_from_load_balancers(), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn the_primary_address_is_the_first_of_its_family() {
+        let node: core::Node = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "n1"},
+            "status": {"addresses": [
+                {"type": "Hostname", "address": "n1"},
+                {"type": "InternalIP", "address": "203.0.113.11"},
+                {"type": "InternalIP", "address": "203.0.113.12"},
+                {"type": "InternalIP", "address": "2001:db8:113::11"}]}
+        }))
+        .unwrap();
+        let node = Node::from_object(&node);
+        assert_eq!(node.primary_ip(Family::IPv4), parse_ip("203.0.113.11"));
+        assert_eq!(node.primary_ip(Family::IPv6), parse_ip("2001:db8:113::11"));
+    }
+}

@@ -1,0 +1,212 @@
+//! A Service, read once from its object.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::util::intstr::IntOrString};
+
+use crate::{ObjectKey, Protocol, parse_ip};
+
+/// Upstream's label that hands a Service to another proxy.
+const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
+
+/// `spec.type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub enum ServiceType {
+    /// Reachable inside the cluster only; the default.
+    ClusterIp,
+    /// Also on a port of every node.
+    NodePort,
+    /// Also through an external balancer.
+    LoadBalancer,
+    /// A DNS alias: nothing to forward.
+    ExternalName,
+}
+
+/// `externalTrafficPolicy`, `internalTrafficPolicy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub enum TrafficPolicy {
+    /// All endpoints.
+    #[default]
+    Cluster,
+    /// Only endpoints on the node that received the packet.
+    Local,
+}
+
+/// One entry of `spec.ports`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Port {
+    /// The name; empty where there is only one port without a name.
+    pub name: String,
+    /// The number that clients use.
+    pub port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The node port, where there is one.
+    pub node_port: Option<u16>,
+    /// The container's port as written, for display; endpoints bring their own number.
+    pub target_port: Option<String>,
+}
+
+/// What a Service object says, as far as packets and addresses go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// Seconds since the epoch of `metadata.creationTimestamp`: who came first.
+    pub created: i64,
+    /// The labels.
+    pub labels: BTreeMap<String, String>,
+    /// The annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// The type.
+    pub service_type: ServiceType,
+    /// `spec.clusterIPs`, without `None`.
+    pub cluster_ips: Vec<IpAddr>,
+    /// `spec.externalIPs` that can be read.
+    pub external_ips: Vec<IpAddr>,
+    /// `status.loadBalancer.ingress[].ip` whose `ipMode` is `VIP`.
+    pub load_balancer_ips: Vec<IpAddr>,
+    /// The ports.
+    pub ports: Vec<Port>,
+    /// The external traffic policy.
+    pub external_policy: TrafficPolicy,
+    /// The internal traffic policy.
+    pub internal_policy: TrafficPolicy,
+    /// Texts in address fields that are no address; each names its field.
+    pub unreadable: Vec<String>,
+}
+
+impl Service {
+    /// Reads a Service object. What cannot be read is left out and named in [`Service::unreadable`].
+    #[must_use]
+    pub fn from_object(object: &core::Service) -> Self {
+        let spec = object.spec.as_ref();
+        let mut unreadable = Vec::new();
+        let cluster_ips = spec.map(cluster_ip_texts).unwrap_or_default();
+        let external_ips = spec.and_then(|s| s.external_ips.as_deref()).unwrap_or_default();
+        Self {
+            key: ObjectKey::of(&object.metadata),
+            uid: object.metadata.uid.clone().unwrap_or_default(),
+            created: object.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |t| t.0.as_second()),
+            labels: object.metadata.labels.clone().unwrap_or_default(),
+            annotations: object.metadata.annotations.clone().unwrap_or_default(),
+            service_type: service_type(spec.and_then(|s| s.type_.as_deref())),
+            cluster_ips: addresses("spec.clusterIPs", &cluster_ips, &mut unreadable),
+            external_ips: addresses("spec.externalIPs", external_ips, &mut unreadable),
+            load_balancer_ips: addresses("status.loadBalancer.ingress", &vip_texts(object), &mut unreadable),
+            ports: spec
+                .and_then(|s| s.ports.as_deref())
+                .unwrap_or_default()
+                .iter()
+                .filter_map(port)
+                .collect(),
+            external_policy: policy(spec.and_then(|s| s.external_traffic_policy.as_deref())),
+            internal_policy: policy(spec.and_then(|s| s.internal_traffic_policy.as_deref())),
+            unreadable,
+        }
+    }
+
+    /// Whether a node forwards for it: not for headless Services, aliases, nor those of another proxy.
+    #[must_use]
+    pub fn is_forwarded(&self) -> bool {
+        self.service_type != ServiceType::ExternalName
+            && !self.cluster_ips.is_empty()
+            && !self.labels.contains_key(PROXY_NAME_LABEL)
+    }
+}
+
+fn cluster_ip_texts(spec: &core::ServiceSpec) -> Vec<String> {
+    let all = spec.cluster_ips.clone().or_else(|| spec.cluster_ip.clone().map(|ip| vec![ip]));
+    all.unwrap_or_default().into_iter().filter(|ip| ip != "None" && !ip.is_empty()).collect()
+}
+
+/// The load balancer's addresses that a node must forward itself. With `ipMode: Proxy` the balancer
+/// terminates connections and in-cluster traffic has to go through it (KEP-1860).
+fn vip_texts(object: &core::Service) -> Vec<String> {
+    let balancer = object.status.as_ref().and_then(|s| s.load_balancer.as_ref());
+    let ingress = balancer.and_then(|b| b.ingress.as_deref()).unwrap_or_default();
+    let vips = ingress.iter().filter(|i| i.ip_mode.as_deref().is_none_or(|mode| mode == "VIP"));
+    vips.filter_map(|i| i.ip.clone()).collect()
+}
+
+fn addresses(field: &str, texts: &[String], unreadable: &mut Vec<String>) -> Vec<IpAddr> {
+    let mut found = Vec::new();
+    for text in texts {
+        match parse_ip(text) {
+            Some(ip) if !found.contains(&ip) => found.push(ip),
+            Some(_) => {}
+            None => unreadable.push(format!("{field}: {text:?} is not an IP address")),
+        }
+    }
+    found
+}
+
+fn port(port: &core::ServicePort) -> Option<Port> {
+    Some(Port {
+        name: port.name.clone().unwrap_or_default(),
+        port: u16::try_from(port.port).ok()?,
+        protocol: port.protocol.as_deref().unwrap_or("TCP").parse().ok()?,
+        node_port: port.node_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p != 0),
+        target_port: port.target_port.as_ref().map(|target| match target {
+            IntOrString::Int(number) => number.to_string(),
+            IntOrString::String(name) => name.clone(),
+        }),
+    })
+}
+
+fn service_type(text: Option<&str>) -> ServiceType {
+    match text {
+        Some("NodePort") => ServiceType::NodePort,
+        Some("LoadBalancer") => ServiceType::LoadBalancer,
+        Some("ExternalName") => ServiceType::ExternalName,
+        _ => ServiceType::ClusterIp,
+    }
+}
+
+fn policy(text: Option<&str>) -> TrafficPolicy {
+    if text == Some("Local") { TrafficPolicy::Local } else { TrafficPolicy::Cluster }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(value: serde_json::Value) -> Service {
+        Service::from_object(&serde_json::from_value(value).unwrap())
+    }
+
+    #[test]
+    fn a_proxy_mode_balancer_is_not_forwarded_by_the_node() {
+        let service = read(json!({
+            "metadata": {"name": "s", "namespace": "d"},
+            "spec": {"type": "LoadBalancer", "clusterIPs": ["10.96.0.7"], "ports": [{"port": 80}]},
+            "status": {"loadBalancer": {"ingress": [
+                {"ip": "203.0.113.200"}, {"ip": "203.0.113.201", "ipMode": "Proxy"}, {"hostname": "x.example"}]}}
+        }));
+        assert_eq!(service.load_balancer_ips, vec![IpAddr::from([203, 0, 113, 200])]);
+    }
+
+    #[test]
+    fn headless_alias_and_foreign_services_are_not_forwarded() {
+        let spec = |spec: serde_json::Value| read(json!({"metadata": {"name": "s"}, "spec": spec}));
+        assert!(spec(json!({"clusterIP": "10.96.0.7"})).is_forwarded());
+        assert!(!spec(json!({"clusterIP": "None", "clusterIPs": ["None"]})).is_forwarded());
+        assert!(!spec(json!({"type": "ExternalName", "externalName": "a.example"})).is_forwarded());
+        let mut foreign = spec(json!({"clusterIP": "10.96.0.7"}));
+        foreign.labels.insert(PROXY_NAME_LABEL.into(), "other".into());
+        assert!(!foreign.is_forwarded());
+    }
+
+    #[test]
+    fn unreadable_addresses_are_named_and_the_others_kept() {
+        let service = read(json!({
+            "metadata": {"name": "s"},
+            "spec": {"clusterIP": "10.96.0.7", "externalIPs": ["080.11.12.10", "80.11.12.10"]}
+        }));
+        assert_eq!(service.external_ips, vec![IpAddr::from([80, 11, 12, 10])]);
+        assert_eq!(service.unreadable, vec![r#"spec.externalIPs: "080.11.12.10" is not an IP address"#]);
+    }
+}
