@@ -1,0 +1,122 @@
+//! `/metrics`, `/healthz` and `/readyz`.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::IntoResponse,
+    routing::get,
+};
+use prometheus_client::{encoding::text::encode, metrics::info::Info, registry::Registry};
+use tokio_util::sync::CancellationToken;
+
+/// Why the endpoint could not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The address could not be bound.
+    #[error("cannot listen on {address} for metrics and health: choose another --http-address")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The server ended.
+    #[error("the metrics and health server ended")]
+    Serve(#[source] std::io::Error),
+}
+
+/// Whether the process has seen all it watches and acts on it. Starts as not ready.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// Says that the process is ready.
+    pub fn set_ready(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it is.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What the endpoint shows.
+#[derive(Clone)]
+pub struct Telemetry {
+    registry: Arc<Mutex<Registry>>,
+    /// Answers `/readyz`.
+    pub readiness: Readiness,
+}
+
+impl Telemetry {
+    /// A registry with the prefix `penstock` and the metric `penstock_build_info`.
+    #[must_use]
+    pub fn new(version: &'static str) -> Self {
+        let mut registry = Registry::with_prefix("penstock");
+        let build = Info::new(vec![("version", version)]);
+        registry.register("build", "The version of this process", build);
+        Self { registry: Arc::new(Mutex::new(registry)), readiness: Readiness::default() }
+    }
+
+    /// Adds metrics.
+    pub fn register(&self, add: impl FnOnce(&mut Registry)) {
+        add(&mut self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+
+    /// Serves until the token is cancelled. Binds first, so that a taken port is an error at start.
+    ///
+    /// # Errors
+    /// When the address cannot be bound or the server fails.
+    pub async fn serve(self, address: SocketAddr, until: CancellationToken) -> Result<(), HttpError> {
+        let listener = tokio::net::TcpListener::bind(address)
+            .await
+            .map_err(|source| HttpError::Bind { address, source })?;
+        tracing::info!(%address, "serving metrics and health");
+        let shutdown = async move { until.cancelled().await };
+        let server = axum::serve(listener, self.router()).with_graceful_shutdown(shutdown);
+        server.await.map_err(HttpError::Serve)
+    }
+
+    fn router(self) -> Router {
+        Router::new()
+            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics))
+            .with_state(self)
+    }
+}
+
+async fn readyz(State(telemetry): State<Telemetry>) -> impl IntoResponse {
+    if telemetry.readiness.is_ready() {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not synced yet\n")
+    }
+}
+
+async fn metrics(State(telemetry): State<Telemetry>) -> impl IntoResponse {
+    let mut text = String::new();
+    let registry = telemetry.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    match encode(&mut text, &registry) {
+        Ok(()) => {
+            const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            (StatusCode::OK, [(CONTENT_TYPE, OPEN_METRICS)], text)
+        }
+        Err(error) => {
+            let text = format!("metrics cannot be encoded: {error}\n");
+            (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], text)
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What every Penstock process does: flags, logs, signals, health and metrics endpoints, watches.
+
+mod flags;
+mod http;
+mod logging;
+mod shutdown;
+mod watch;
+
+pub use flags::ProcessFlags;
+pub use http::{HttpError, Readiness, Telemetry};
+pub use logging::{LogFormat, LoggingError, init as init_logging};
+pub use shutdown::{ShutdownError, on_signal as shutdown_on_signal};
+pub use watch::{Update, updates};

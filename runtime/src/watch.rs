@@ -1,0 +1,72 @@
+//! Watches of the API server that notice a silent connection and never end.
+
+use std::fmt::Debug;
+
+use futures::{Stream, StreamExt, stream};
+use kube::{
+    Api, Resource,
+    runtime::{WatchStreamExt, watcher},
+};
+use serde::de::DeserializeOwned;
+
+/// The server ends a watch after this many seconds and we ask again: a half-open connection is noticed
+/// then, not after kube's default of 295 s.
+const WATCH_SECONDS: u32 = 30;
+
+/// What a watch says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Update<K> {
+    /// The complete list: at the start, and after the server forgot where we were.
+    Reset(Vec<K>),
+    /// An object is new or changed.
+    Apply(K),
+    /// An object is gone; this is its last state.
+    Delete(K),
+}
+
+/// The updates of all objects of a kind. Errors are logged and retried with backoff; what was known
+/// before them stays.
+pub fn updates<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Update<K>> + Send
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K::DynamicType: Default,
+{
+    let kind = K::kind(&K::DynamicType::default()).into_owned();
+    let events = watcher(api, config.timeout(WATCH_SECONDS)).default_backoff();
+    let mut listed = Vec::new();
+    events
+        .map(move |event| match event {
+            Ok(event) => collect(&mut listed, event),
+            Err(error) => {
+                tracing::warn!(kind, %error, "watch failed, trying again");
+                None
+            }
+        })
+        .flat_map(stream::iter)
+}
+
+/// A relist arrives piece by piece; it is passed on as one value, so that nobody acts on half of it.
+fn collect<K>(listed: &mut Vec<K>, event: watcher::Event<K>) -> Option<Update<K>> {
+    match event {
+        watcher::Event::Init => listed.clear(),
+        watcher::Event::InitApply(object) => listed.push(object),
+        watcher::Event::InitDone => return Some(Update::Reset(std::mem::take(listed))),
+        watcher::Event::Apply(object) => return Some(Update::Apply(object)),
+        watcher::Event::Delete(object) => return Some(Update::Delete(object)),
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_passed_on_whole_and_an_interrupted_one_not_at_all() {
+        use watcher::Event::{Apply, Init, InitApply, InitDone};
+        let mut listed = Vec::new();
+        let events = [Init, InitApply(1), Init, InitApply(2), InitApply(3), InitDone, Apply(4)];
+        let updates: Vec<_> = events.into_iter().filter_map(|e| collect(&mut listed, e)).collect();
+        assert_eq!(updates, vec![Update::Reset(vec![2, 3]), Update::Apply(4)]);
+    }
+}
