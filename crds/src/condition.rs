@@ -1,0 +1,105 @@
+//! Conditions and their reasons, in the words of KEP-4631 and the Gateway API.
+
+use std::fmt;
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+
+/// The conditions that we write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConditionKind {
+    /// On a Service: an address is being sought (KEP-4631). `False` once it is there.
+    LoadBalancerProvisioning,
+    /// On our kinds: the object is valid and in use.
+    Accepted,
+}
+
+impl fmt::Display for ConditionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Why a condition is as it is. Event reasons of failures are the same words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// The object is in use.
+    Accepted,
+    /// A field cannot be read.
+    Invalid,
+    /// Its addresses are another pool's already.
+    Overlaps,
+    /// The Service has its addresses.
+    Provisioned,
+    /// There is no pool at all that could serve it.
+    NoPool,
+    /// Every address that would do is taken.
+    Exhausted,
+    /// The Service asks for something it cannot have.
+    RequestRefused,
+    /// Two wishes of the Service contradict each other.
+    RequestInvalid,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A condition as of `now`.
+#[must_use]
+pub fn condition(
+    kind: ConditionKind,
+    status: bool,
+    reason: Reason,
+    message: &str,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Condition {
+    Condition {
+        type_: kind.to_string(),
+        status: if status { "True" } else { "False" }.to_owned(),
+        reason: reason.to_string(),
+        message: message.to_owned(),
+        observed_generation: generation,
+        last_transition_time: Time(now),
+    }
+}
+
+/// Puts a condition into a list in place of the one of its type. Its transition time moves only when its
+/// status flips. Returns whether the list differs now.
+pub fn set_condition(conditions: &mut Vec<Condition>, mut new: Condition) -> bool {
+    let Some(old) = conditions.iter_mut().find(|c| c.type_ == new.type_) else {
+        conditions.push(new);
+        return true;
+    };
+    if old.status == new.status {
+        new.last_transition_time = old.last_transition_time.clone();
+    }
+    let differs = *old != new;
+    *old = new;
+    differs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64, status: bool, message: &str) -> Condition {
+        let now = Timestamp::from_second(second).unwrap();
+        condition(ConditionKind::Accepted, status, Reason::Accepted, message, None, now)
+    }
+
+    #[test]
+    fn the_transition_time_moves_only_on_a_flip() {
+        let mut conditions = vec![at(1, true, "a")];
+        assert!(!set_condition(&mut conditions, at(2, true, "a")));
+        assert!(set_condition(&mut conditions, at(3, true, "b")));
+        assert_eq!(conditions, vec![at(1, true, "b")]);
+        assert!(set_condition(&mut conditions, at(4, false, "b")));
+        assert_eq!(conditions, vec![at(4, false, "b")]);
+    }
+}

@@ -1,0 +1,39 @@
+//! What users write: our kinds, annotation keys, finalizers, conditions and reasons.
+
+mod address_range;
+mod annotation;
+mod condition;
+pub mod ip_address_pool;
+pub mod l2_advertisement;
+pub mod load_balancer_class;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+pub use address_range::{AddressRange, AddressRangeError};
+pub use annotation::{
+    ADDRESS_POOL, ADDRESS_POOL_METALLB, ALLOCATED_FROM, LOAD_BALANCER_IPS, LOAD_BALANCER_IPS_METALLB,
+};
+pub use condition::{ConditionKind, Reason, condition, set_condition};
+pub use ip_address_pool::{IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus};
+pub use l2_advertisement::{L2Advertisement, L2AdvertisementSpec};
+pub use load_balancer_class::{
+    LoadBalancerClass, LoadBalancerClassSpec, LoadBalancerClassStatus, PoolParameters, ProviderKind,
+};
+
+/// Our API group.
+pub const GROUP: &str = "penstock.dev";
+
+/// Set before anything is created for a Service, dropped when nothing is left of it. It is upstream's own
+/// (k8s.io/cloud-provider), so that tools which know it keep working.
+pub const FINALIZER: &str = "service.kubernetes.io/load-balancer-cleanup";
+
+/// The file name and definition of each of our kinds.
+#[must_use]
+pub fn definitions() -> Vec<(&'static str, CustomResourceDefinition)> {
+    vec![
+        ("ipaddresspools.yaml", IPAddressPool::crd()),
+        ("l2advertisements.yaml", L2Advertisement::crd()),
+        ("loadbalancerclasses.yaml", LoadBalancerClass::crd()),
+    ]
+}

@@ -1,0 +1,71 @@
+//! LoadBalancerClass: what a Service's `spec.loadBalancerClass` means.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Who provisions for the Services of a class, and how. A Service names it as `penstock.dev/NAME`.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "penstock.dev",
+    version = "v1alpha1",
+    kind = "LoadBalancerClass",
+    plural = "loadbalancerclasses",
+    status = "LoadBalancerClassStatus",
+    shortname = "lbclass",
+    category = "penstock",
+    printcolumn(name = "Provider", type_ = "string", json_path = ".spec.provider"),
+    printcolumn(name = "Default", type_ = "boolean", json_path = ".spec.default"),
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Accepted')].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Accepted')].reason"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadBalancerClassSpec {
+    /// Where balancers come from.
+    pub provider: ProviderKind,
+
+    /// Serve Services without a `loadBalancerClass` too. Only one class may.
+    #[serde(default)]
+    pub default: bool,
+
+    /// For the provider `pool`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolParameters>,
+}
+
+/// The providers.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ProviderKind {
+    /// Addresses from IPAddressPools, announced by our own announcer.
+    Pool,
+}
+
+/// Parameters of the provider `pool`.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolParameters {
+    /// Take addresses only from these IPAddressPools. None: from all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "ipAddressPools")]
+    pub ip_address_pools: Vec<String>,
+}
+
+/// What became of a class.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadBalancerClassStatus {
+    /// `Accepted`, or why not.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
