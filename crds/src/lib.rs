@@ -1,11 +1,14 @@
 //! What users write: our kinds, annotation keys, finalizers, conditions and reasons.
 
+// kube's derives repeat our structs inside a function, which the lint takes for unreachable items.
+#![allow(unreachable_pub)]
+
 mod address_range;
 mod annotation;
 mod condition;
-pub mod ip_address_pool;
-pub mod l2_advertisement;
-pub mod load_balancer_class;
+mod ip_address_pool;
+mod l2_advertisement;
+mod load_balancer_class;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -1,0 +1,18 @@
+//! The provider trait, the plan, and one folder per provider.
+//!
+//! A provider turns what a Service needs ([`Desired`]) into an external balancer or address. Its decisions
+//! are [`Provider::plan`]: pure, ordered, printable as JSON. Its IO is [`Provider::observe`] and
+//! [`Provider::apply`], one small resumable step at a time.
+
+mod capability;
+mod desired;
+mod error;
+mod plan;
+pub mod pool;
+mod provider;
+
+pub use capability::Capabilities;
+pub use desired::{Desired, DesiredError, FamilyNeed, Frontend, Request};
+pub use error::ProviderError;
+pub use plan::{Plan, Risk, Step};
+pub use provider::{Built, Provider};

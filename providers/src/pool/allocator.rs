@@ -1,0 +1,348 @@
+//! Who holds which address: pure.
+//!
+//! An address moves only when its holder may not have it any longer (pool edited, request changed), never
+//! because another pool would suit better. With no pool left at all every holder keeps what it has: deleting
+//! the last pool by mistake must not take every Service's address (MetalLB does).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use penstock_crds::Reason;
+use penstock_model::{Family, ObjectKey};
+use serde::Serialize;
+
+use super::{free::FreeRuns, pools::Pool};
+use crate::{Built, Desired, FamilyNeed};
+
+/// Why a Service gets no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AllocationError {
+    /// There is no pool in use.
+    #[error("there is no usable IPAddressPool: create one, or see why the existing ones are not accepted")]
+    NoPool,
+    /// No pool gives addresses to those who do not ask for it.
+    #[error(
+        "no IPAddressPool that this Service may use has autoAssign: create one or ask for a pool by annotation"
+    )]
+    NoAutomaticPool,
+    /// The pool asked for is not there or not accepted.
+    #[error("the Service asks for IPAddressPool {0}, which does not exist or is not accepted")]
+    UnknownPool(String),
+    /// The class does not allow the pool.
+    #[error("the Service asks for IPAddressPool {0}, which its LoadBalancerClass does not allow")]
+    PoolNotOfClass(String),
+    /// The address asked for is in no pool.
+    #[error("the Service asks for {0}, which is in no IPAddressPool that it may use")]
+    OutsidePools(IpAddr),
+    /// The addresses asked for lie in two pools.
+    #[error("the Service asks for addresses of two IPAddressPools: all must come from one")]
+    TwoPools,
+    /// A requested address is of a family that the Service does not have.
+    #[error("the Service asks for {0}, but has no ClusterIP of that family")]
+    ForeignFamily(IpAddr),
+    /// Another Service holds it.
+    #[error("the Service asks for {ip}, which Service {holder} holds")]
+    Taken {
+        /// The address.
+        ip: IpAddr,
+        /// Who has it.
+        holder: ObjectKey,
+    },
+    /// Nothing left.
+    #[error("no free {} address in {}", families(.missing), pools_text(.pools))]
+    Exhausted {
+        /// The families that are needed.
+        missing: Vec<Family>,
+        /// The pools that were looked at.
+        pools: Vec<String>,
+    },
+}
+
+impl AllocationError {
+    /// The reason for condition and event.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::NoPool | Self::NoAutomaticPool => Reason::NoPool,
+            Self::Exhausted { .. } => Reason::Exhausted,
+            _ => Reason::RequestRefused,
+        }
+    }
+}
+
+fn families(missing: &[Family]) -> String {
+    let names: Vec<String> = missing.iter().map(|f| format!("{f:?}")).collect();
+    names.join(" and ")
+}
+
+fn pools_text(pools: &[String]) -> String {
+    let noun = if pools.len() == 1 { "IPAddressPool" } else { "any of IPAddressPools" };
+    format!("{noun} {}", pools.join(", "))
+}
+
+/// The free addresses of a pool beside its definition.
+#[derive(Clone, Debug)]
+struct Stock {
+    pool: Pool,
+    free: [FreeRuns; 2],
+}
+
+impl Stock {
+    fn new(pool: Pool) -> Self {
+        let free = [Family::IPv4, Family::IPv6].map(|family| FreeRuns::new(family, &pool.ranges));
+        Self { pool, free }
+    }
+
+    fn contains(&self, ip: IpAddr) -> bool {
+        self.pool.ranges.iter().any(|range| range.contains(ip))
+    }
+
+    fn of(&self, family: Family) -> &FreeRuns {
+        &self.free[usize::from(family == Family::IPv6)]
+    }
+
+    fn of_mut(&mut self, family: Family) -> &mut FreeRuns {
+        &mut self.free[usize::from(family == Family::IPv6)]
+    }
+
+    fn lowest(&self, family: Family) -> Option<IpAddr> {
+        self.of(family).lowest(|ip| !(self.pool.avoid_buggy_ips && is_buggy(ip)))
+    }
+
+    /// One free address of each family, or of those that there are if the others are not required.
+    fn pick(&self, needs: &[FamilyNeed]) -> Option<Vec<IpAddr>> {
+        let picked: Vec<(FamilyNeed, Option<IpAddr>)> =
+            needs.iter().map(|n| (*n, self.lowest(n.family))).collect();
+        if picked.iter().any(|(need, ip)| need.required && ip.is_none()) {
+            return None;
+        }
+        let addresses: Vec<IpAddr> = picked.into_iter().filter_map(|(_, ip)| ip).collect();
+        (!addresses.is_empty()).then_some(addresses)
+    }
+}
+
+/// Some old devices take these for network or broadcast addresses.
+fn is_buggy(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(v4) if matches!(v4.octets()[3], 0 | 255))
+}
+
+/// Addresses chosen for a Service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Assignment {
+    /// The pool.
+    pub pool: String,
+    /// The addresses, in the order of the Service's families.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// All pools and holders.
+#[derive(Clone, Debug, Default)]
+pub struct Allocator {
+    stocks: BTreeMap<String, Stock>,
+    holdings: BTreeMap<ObjectKey, Built>,
+    holders: BTreeMap<IpAddr, ObjectKey>,
+}
+
+impl Allocator {
+    /// Replaces the pools. Holders keep their addresses; [`Allocator::choose`] says if they still may.
+    pub fn set_pools(&mut self, pools: BTreeMap<String, Pool>) {
+        self.stocks = pools.into_iter().map(|(name, pool)| (name, Stock::new(pool))).collect();
+        for ip in self.holders.keys() {
+            for stock in self.stocks.values_mut() {
+                stock.of_mut(Family::of(*ip)).take(*ip);
+            }
+        }
+    }
+
+    /// What a Service holds.
+    #[must_use]
+    pub fn holding(&self, service: &ObjectKey) -> Option<&Built> {
+        self.holdings.get(service)
+    }
+
+    /// Free addresses of each pool and family.
+    pub fn free(&self) -> impl Iterator<Item = (&str, Family, u128)> {
+        self.stocks.iter().flat_map(|(name, stock)| {
+            [Family::IPv4, Family::IPv6].map(|family| (name.as_str(), family, stock.of(family).len()))
+        })
+    }
+
+    /// Takes over what a status says, before the first allocation after a start. Returns the addresses that
+    /// another Service was found to hold already.
+    pub fn adopt(&mut self, service: &ObjectKey, addresses: &[IpAddr]) -> Vec<IpAddr> {
+        let (free, taken): (Vec<IpAddr>, Vec<IpAddr>) =
+            addresses.iter().partition(|ip| self.holders.get(*ip).is_none_or(|holder| holder == service));
+        if !free.is_empty() {
+            let pool = self.pool_of(&free).map(ToOwned::to_owned);
+            self.hold(service, Built { addresses: free, pool });
+        }
+        taken
+    }
+
+    /// Gives an assignment to a Service.
+    ///
+    /// # Errors
+    /// [`AllocationError::Taken`] when somebody else got an address since it was chosen.
+    pub fn commit(&mut self, service: &ObjectKey, assignment: &Assignment) -> Result<(), AllocationError> {
+        for ip in &assignment.addresses {
+            if let Some(holder) = self.holders.get(ip).filter(|holder| *holder != service) {
+                return Err(AllocationError::Taken { ip: *ip, holder: holder.clone() });
+            }
+        }
+        self.release(service);
+        let Assignment { pool, addresses } = assignment.clone();
+        self.hold(service, Built { addresses, pool: Some(pool) });
+        Ok(())
+    }
+
+    /// Takes back what a Service holds. Returns whether it held anything.
+    pub fn release(&mut self, service: &ObjectKey) -> bool {
+        let Some(built) = self.holdings.remove(service) else { return false };
+        for ip in &built.addresses {
+            self.holders.remove(ip);
+            if let Some(stock) = self.stocks.values_mut().find(|s| s.contains(*ip)) {
+                stock.of_mut(Family::of(*ip)).give_back(*ip);
+            }
+        }
+        true
+    }
+
+    /// What the Service should hold: what it has, if it still may, else a new choice. Changes nothing.
+    ///
+    /// # Errors
+    /// Why it gets no address.
+    pub fn choose(&self, service: &ObjectKey, desired: &Desired) -> Result<Assignment, AllocationError> {
+        match self.kept(service, desired) {
+            Some(kept) => Ok(kept),
+            None => self.fresh(service, desired),
+        }
+    }
+
+    fn hold(&mut self, service: &ObjectKey, built: Built) {
+        for ip in &built.addresses {
+            self.holders.insert(*ip, service.clone());
+            for stock in self.stocks.values_mut() {
+                stock.of_mut(Family::of(*ip)).take(*ip);
+            }
+        }
+        self.holdings.insert(service.clone(), built);
+    }
+
+    fn pool_of(&self, addresses: &[IpAddr]) -> Option<&str> {
+        let holds_all = |stock: &Stock| addresses.iter().all(|ip| stock.contains(*ip));
+        self.stocks.iter().find(|(_, stock)| holds_all(stock)).map(|(name, _)| name.as_str())
+    }
+
+    /// The present holding, if nothing forbids it.
+    fn kept(&self, service: &ObjectKey, desired: &Desired) -> Option<Assignment> {
+        let held = self.holdings.get(service)?;
+        let keep = |pool: &str| Assignment { pool: pool.to_owned(), addresses: held.addresses.clone() };
+        if self.stocks.is_empty() {
+            return Some(keep(held.pool.as_deref().unwrap_or_default()));
+        }
+        let pool = self.pool_of(&held.addresses)?;
+        let request = &desired.request;
+        let pool_fits =
+            request.pool.as_deref().is_none_or(|p| p == pool) && self.allowed_by_class(pool, desired);
+        let wanted: BTreeSet<IpAddr> = request.addresses.iter().copied().collect();
+        let held_set: BTreeSet<IpAddr> = held.addresses.iter().copied().collect();
+        let request_fits = wanted.is_subset(&held_set);
+        (pool_fits && request_fits && families_fit(&held_set, &desired.families)).then(|| keep(pool))
+    }
+
+    fn fresh(&self, service: &ObjectKey, desired: &Desired) -> Result<Assignment, AllocationError> {
+        if self.stocks.is_empty() {
+            return Err(AllocationError::NoPool);
+        }
+        if desired.request.addresses.is_empty() {
+            self.any(desired)
+        } else {
+            self.requested(service, desired)
+        }
+    }
+
+    fn requested(&self, service: &ObjectKey, desired: &Desired) -> Result<Assignment, AllocationError> {
+        let addresses = &desired.request.addresses;
+        for ip in addresses {
+            if !desired.families.iter().any(|need| need.family == Family::of(*ip)) {
+                return Err(AllocationError::ForeignFamily(*ip));
+            }
+            let known =
+                self.stocks.iter().any(|(name, s)| s.contains(*ip) && self.allowed_by_class(name, desired));
+            if !known {
+                return Err(AllocationError::OutsidePools(*ip));
+            }
+            if let Some(holder) = self.holders.get(ip).filter(|holder| *holder != service) {
+                return Err(AllocationError::Taken { ip: *ip, holder: holder.clone() });
+            }
+        }
+        let pool = self.pool_of(addresses).ok_or(AllocationError::TwoPools)?;
+        self.completed(pool, desired)
+    }
+
+    /// The requested addresses, and one more for each other family that the Service needs.
+    fn completed(&self, pool: &str, desired: &Desired) -> Result<Assignment, AllocationError> {
+        let mut addresses = Vec::new();
+        for need in &desired.families {
+            let asked = desired.request.addresses.iter().copied().find(|ip| Family::of(*ip) == need.family);
+            let free = || self.stocks.get(pool).and_then(|stock| stock.lowest(need.family));
+            match asked.or_else(free) {
+                Some(ip) => addresses.push(ip),
+                None if need.required => return Err(exhausted(&[*need], vec![pool.to_owned()])),
+                None => {}
+            }
+        }
+        Ok(Assignment { pool: pool.to_owned(), addresses })
+    }
+
+    fn any(&self, desired: &Desired) -> Result<Assignment, AllocationError> {
+        let candidates = self.candidates(desired)?;
+        let all: Vec<FamilyNeed> =
+            desired.families.iter().map(|n| FamilyNeed { required: true, ..*n }).collect();
+        // A pool that has every family comes before one that lacks a family which the Service can do without.
+        for needs in [&all, &desired.families] {
+            let found = candidates.iter().find_map(|(name, stock)| Some((name, stock.pick(needs)?)));
+            if let Some((name, addresses)) = found {
+                return Ok(Assignment { pool: (*name).to_owned(), addresses });
+            }
+        }
+        Err(exhausted(&desired.families, candidates.iter().map(|(name, _)| (*name).to_owned()).collect()))
+    }
+
+    /// The pools to look into, in a fixed order: by name.
+    fn candidates(&self, desired: &Desired) -> Result<Vec<(&str, &Stock)>, AllocationError> {
+        if let Some(wanted) = &desired.request.pool {
+            let (name, stock) = self
+                .stocks
+                .get_key_value(wanted)
+                .ok_or_else(|| AllocationError::UnknownPool(wanted.clone()))?;
+            if !self.allowed_by_class(name, desired) {
+                return Err(AllocationError::PoolNotOfClass(wanted.clone()));
+            }
+            return Ok(vec![(name, stock)]);
+        }
+        let automatic =
+            self.stocks.iter().filter(|(name, s)| s.pool.auto_assign && self.allowed_by_class(name, desired));
+        let automatic: Vec<_> = automatic.map(|(name, stock)| (name.as_str(), stock)).collect();
+        if automatic.is_empty() { Err(AllocationError::NoAutomaticPool) } else { Ok(automatic) }
+    }
+
+    fn allowed_by_class(&self, pool: &str, desired: &Desired) -> bool {
+        let allowed = &desired.request.class_pools;
+        allowed.is_empty() || allowed.iter().any(|name| name == pool)
+    }
+}
+
+fn exhausted(needs: &[FamilyNeed], pools: Vec<String>) -> AllocationError {
+    AllocationError::Exhausted { missing: needs.iter().map(|n| n.family).collect(), pools }
+}
+
+/// Every address is of a family that the Service has, and no required family is without one.
+fn families_fit(held: &BTreeSet<IpAddr>, needs: &[FamilyNeed]) -> bool {
+    let has = |family| held.iter().any(|ip| Family::of(*ip) == family);
+    let wanted = |ip: &IpAddr| needs.iter().any(|need| need.family == Family::of(*ip));
+    held.iter().all(wanted) && needs.iter().all(|need| !need.required || has(need.family))
+}

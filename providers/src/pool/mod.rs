@@ -1,0 +1,143 @@
+//! Addresses on bare metal: from IPAddressPools, announced by the announcer.
+//!
+//! Nothing is created outside the cluster and the Service's own status is the record, so a plan is at most
+//! one step and costs no call.
+
+mod allocator;
+mod free;
+mod pools;
+
+use std::{
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use penstock_crds::IPAddressPool;
+use penstock_model::{Family, ObjectKey, Protocol};
+use serde::{Deserialize, Serialize};
+
+pub use allocator::{AllocationError, Allocator, Assignment};
+pub use pools::{Pool, Refused, Verdicts, judge};
+
+use crate::{Built, Capabilities, Desired, Plan, Provider, ProviderError, Risk, Step};
+
+/// What a step of this provider does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// Give the Service these addresses instead of what it holds.
+    Assign(Assignment),
+    /// Take its addresses back.
+    Release,
+}
+
+/// What a Service holds; and its name, because what it may have depends on who else holds what.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    service: ObjectKey,
+    held: Option<Built>,
+}
+
+/// The provider `pool`.
+#[derive(Debug, Default)]
+pub struct PoolProvider {
+    allocator: Mutex<Allocator>,
+}
+
+impl PoolProvider {
+    /// Takes a new set of pools; returns what became of each.
+    pub fn configure(&self, objects: &[IPAddressPool]) -> Verdicts {
+        let verdicts = judge(objects);
+        let usable = verdicts.iter().filter_map(|(name, v)| Some((name.clone(), v.as_ref().ok()?.clone())));
+        self.lock().set_pools(usable.collect());
+        verdicts
+    }
+
+    /// Takes over what a status says, before the first allocation after a start. Returns the addresses that
+    /// another Service was found to hold already.
+    pub fn adopt(&self, service: &ObjectKey, addresses: &[IpAddr]) -> Vec<IpAddr> {
+        self.lock().adopt(service, addresses)
+    }
+
+    /// Free addresses of each pool and family.
+    pub fn free(&self) -> Vec<(String, Family, u128)> {
+        self.lock().free().map(|(pool, family, count)| (pool.to_owned(), family, count)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Allocator> {
+        self.allocator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<AllocationError> for ProviderError {
+    fn from(error: AllocationError) -> Self {
+        let (reason, message) = (error.reason(), error.to_string());
+        match error {
+            AllocationError::NoPool
+            | AllocationError::NoAutomaticPool
+            | AllocationError::Exhausted { .. } => Self::Quota { reason, message },
+            _ => Self::User { reason, message },
+        }
+    }
+}
+
+impl Provider for PoolProvider {
+    type Action = Action;
+    type Observed = Observed;
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            provider: "pool",
+            protocols: vec![Protocol::Tcp, Protocol::Udp, Protocol::Sctp],
+            mixed_protocols: true,
+            max_ports: None,
+            creates_outside: false,
+        }
+    }
+
+    async fn observe(&self, service: &ObjectKey) -> Result<Observed, ProviderError> {
+        Ok(Observed { service: service.clone(), held: self.lock().holding(service).cloned() })
+    }
+
+    fn plan(&self, desired: Option<&Desired>, observed: &Observed) -> Result<Plan<Action>, ProviderError> {
+        let Some(desired) = desired else { return Ok(release(observed)) };
+        let wanted = self.lock().choose(&observed.service, desired)?;
+        Ok(assign(wanted, observed))
+    }
+
+    async fn apply(&self, service: &ObjectKey, step: &Step<Action>) -> Result<(), ProviderError> {
+        match &step.action {
+            Action::Assign(assignment) => {
+                let committed = self.lock().commit(service, assignment);
+                committed.map_err(|taken| ProviderError::Conflict(taken.to_string()))
+            }
+            Action::Release => {
+                self.lock().release(service);
+                Ok(())
+            }
+        }
+    }
+
+    fn built(&self, observed: &Observed) -> Built {
+        observed.held.clone().unwrap_or_default()
+    }
+}
+
+fn release(observed: &Observed) -> Plan<Action> {
+    let step = Step {
+        action: Action::Release,
+        reason: "the Service no longer wants an address".to_owned(),
+        risk: Risk::Destructive,
+        calls: 0,
+    };
+    observed.held.as_ref().map_or_else(Plan::empty, |_| Plan { steps: vec![step] })
+}
+
+fn assign(wanted: Assignment, observed: &Observed) -> Plan<Action> {
+    let (reason, risk) = match &observed.held {
+        Some(held) if held.addresses == wanted.addresses => return Plan::empty(),
+        Some(held) => (format!("{:?} may not be held any longer", held.addresses), Risk::ReplacesAddress),
+        None => ("the Service has no address yet".to_owned(), Risk::Safe),
+    };
+    Plan { steps: vec![Step { action: Action::Assign(wanted), reason, risk, calls: 0 }] }
+}
