@@ -1,0 +1,243 @@
+//! The loop of the node agent: one task owns the index and the backend.
+//!
+//! Nothing is programmed before all three lists have arrived: half of them would say that Services have
+//! no endpoints, and their connections would be rejected. Until then, and after the agent has ended, the
+//! rules of its predecessor stand. Cancellation is looked at between transactions, never within one.
+
+use std::{collections::BTreeSet, future::pending, pin::pin, time::Duration};
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
+use kube::{Api, Client, runtime::watcher};
+use penstock_model::{Change, ObjectKey, ServiceIndex};
+use penstock_runtime::{Readiness, Update, updates};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Applied, ApplyError, Backend, Metrics, refusal_log::RefusalLog};
+
+/// How many events that are ready are taken into one transaction at most.
+const BATCH: usize = 4096;
+/// The pause after the first failed transaction; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What one of the watches says.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Of Services.
+    Service(Update<core::Service>),
+    /// Of EndpointSlices.
+    Slice(Update<discovery::EndpointSlice>),
+    /// Of Nodes.
+    Node(Box<Update<core::Node>>),
+}
+
+/// Watches what the dataplane needs, and no more: Services of other proxies and slices of headless
+/// Services never cross the wire.
+pub fn events(client: &Client) -> impl Stream<Item = Event> + Send + use<> {
+    let services = watcher::Config::default().labels("!service.kubernetes.io/service-proxy-name");
+    let slices = watcher::Config::default().labels("!service.kubernetes.io/headless");
+    let services = updates(Api::all(client.clone()), services).map(Event::Service);
+    let slices = updates(Api::all(client.clone()), slices).map(Event::Slice);
+    let nodes =
+        updates(Api::all(client.clone()), watcher::Config::default()).map(|u| Event::Node(Box::new(u)));
+    futures::stream::select_all([services.boxed(), slices.boxed(), nodes.boxed()])
+}
+
+/// Which lists have arrived.
+#[derive(Clone, Copy, Debug, Default)]
+struct Listed {
+    services: bool,
+    slices: bool,
+    nodes: bool,
+}
+
+/// Whether the kernel holds what the index said.
+#[derive(Clone, Copy, Debug)]
+enum Kernel {
+    /// Changes can be applied.
+    Loaded,
+    /// Everything has to be loaded, not before this time.
+    Unknown { not_before: Instant, pause: Duration },
+}
+
+/// Keeps the kernel as the API server says.
+#[derive(Debug)]
+pub struct Agent<B> {
+    index: ServiceIndex,
+    backend: B,
+    metrics: Metrics,
+    readiness: Readiness,
+    refusals: RefusalLog,
+    touched: BTreeSet<ObjectKey>,
+    listed: Listed,
+    kernel: Kernel,
+}
+
+impl<B: Backend> Agent<B> {
+    /// An agent that has seen nothing yet.
+    #[must_use]
+    pub fn new(index: ServiceIndex, backend: B, metrics: Metrics, readiness: Readiness) -> Self {
+        Self {
+            index,
+            backend,
+            metrics,
+            readiness,
+            refusals: RefusalLog::default(),
+            touched: BTreeSet::new(),
+            listed: Listed::default(),
+            kernel: Kernel::Unknown { not_before: Instant::now(), pause: FIRST_PAUSE },
+        }
+    }
+
+    /// Runs until the token is cancelled or the events end.
+    pub async fn run(mut self, events: impl Stream<Item = Event> + Send, until: CancellationToken) {
+        let mut batches = pin!(events.ready_chunks(BATCH));
+        loop {
+            tokio::select! {
+                () = until.cancelled() => return,
+                () = self.time_to_load() => {}
+                batch = batches.next() => match batch {
+                    Some(batch) => batch.into_iter().for_each(|event| self.take(event)),
+                    None => return,
+                },
+            }
+            self.program().await;
+            self.log_refusals();
+        }
+    }
+
+    /// Ends when a load that failed may be tried again; never if there is none.
+    fn time_to_load(&self) -> impl Future<Output = ()> + use<B> {
+        let at = match self.kernel {
+            Kernel::Unknown { not_before, .. } if self.listed.all() => Some(not_before),
+            _ => None,
+        };
+        async move {
+            match at {
+                Some(at) => sleep_until(at).await,
+                None => pending().await,
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Service(update) => self.take_service(update),
+            Event::Slice(Update::Reset(all)) => {
+                self.listed.slices = true;
+                self.index.reset_slices(&all);
+            }
+            Event::Slice(Update::Apply(slice)) => self.index.apply_slice(&slice),
+            Event::Slice(Update::Delete(slice)) => self.index.delete_slice(&ObjectKey::of(&slice.metadata)),
+            Event::Node(update) => self.take_node(*update),
+        }
+    }
+
+    fn take_node(&mut self, update: Update<core::Node>) {
+        match update {
+            Update::Reset(all) => {
+                self.listed.nodes = true;
+                self.index.reset_nodes(&all);
+            }
+            Update::Apply(node) => self.index.apply_node(&node),
+            Update::Delete(node) => {
+                self.index.delete_node(node.metadata.name.as_deref().unwrap_or_default());
+            }
+        }
+    }
+
+    fn take_service(&mut self, update: Update<core::Service>) {
+        match update {
+            Update::Reset(all) => {
+                self.listed.services = true;
+                self.touched.extend(all.iter().map(|service| ObjectKey::of(&service.metadata)));
+                self.index.reset_services(&all);
+            }
+            Update::Apply(service) => {
+                self.touched.insert(ObjectKey::of(&service.metadata));
+                self.index.apply_service(&service);
+            }
+            Update::Delete(service) => {
+                let key = ObjectKey::of(&service.metadata);
+                self.index.delete_service(&key);
+                self.touched.insert(key);
+            }
+        }
+    }
+
+    async fn program(&mut self) {
+        if !self.listed.all() {
+            return;
+        }
+        match self.kernel {
+            Kernel::Loaded => self.apply().await,
+            Kernel::Unknown { not_before, pause } if Instant::now() >= not_before => self.load(pause).await,
+            Kernel::Unknown { .. } => {}
+        }
+    }
+
+    async fn apply(&mut self) {
+        let changes = self.index.take_changes();
+        if changes.is_empty() {
+            return;
+        }
+        self.touch(&changes);
+        let started = Instant::now();
+        let result = self.backend.apply(&changes).await;
+        self.report(result, started, FIRST_PAUSE);
+    }
+
+    async fn load(&mut self, pause: Duration) {
+        let all = self.index.all();
+        self.touch(&all);
+        let started = Instant::now();
+        let result = self.backend.reload(&all).await;
+        if let Ok(applied) = &result {
+            let (frontends, took) = (applied.programmed.frontends, started.elapsed());
+            tracing::info!(frontends, endpoints = applied.programmed.endpoints, ?took, "loaded all Services");
+            self.readiness.set_ready();
+        }
+        self.report(result, started, (pause * 2).min(LONGEST_PAUSE));
+    }
+
+    /// The Services whose refusals may differ: a change tells who lost an address to another.
+    fn touch(&mut self, changes: &[Change]) {
+        self.touched.extend(changes.iter().map(|change| change.key.service.clone()));
+    }
+
+    fn report(&mut self, result: Result<Applied, ApplyError>, started: Instant, next_pause: Duration) {
+        let took = started.elapsed();
+        match result {
+            Ok(applied) => {
+                tracing::debug!(operations = applied.operations, ?took, "changes programmed");
+                self.metrics.applied(&applied, took);
+                self.kernel = Kernel::Loaded;
+            }
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                tracing::error!("{error:#}; the rules stay as they were, loading all in {next_pause:?}");
+                self.metrics.failed(took);
+                self.kernel = Kernel::Unknown { not_before: Instant::now() + next_pause, pause: next_pause };
+            }
+        }
+    }
+
+    fn log_refusals(&mut self) {
+        if !self.listed.all() {
+            return;
+        }
+        for service in std::mem::take(&mut self.touched) {
+            for refusal in self.refusals.news(&self.index, &service) {
+                tracing::warn!(%service, "{}", refusal.escape_debug());
+            }
+        }
+    }
+}
+
+impl Listed {
+    fn all(self) -> bool {
+        self.services && self.slices && self.nodes
+    }
+}

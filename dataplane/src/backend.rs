@@ -1,0 +1,46 @@
+//! What a way to program the kernel must do. Adding one means one more folder that implements [`Backend`].
+
+use std::future::Future;
+
+use penstock_model::Change;
+
+/// What the kernel holds on our behalf.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Programmed {
+    /// Frontends, those that are refused for want of endpoints included.
+    pub frontends: u64,
+    /// Endpoints, counted once for every frontend that leads to them.
+    pub endpoints: u64,
+}
+
+/// What a call did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// How many single additions and removals it took.
+    pub operations: usize,
+    /// What stands now.
+    pub programmed: Programmed,
+}
+
+/// Why the kernel does not hold what was asked for. Whatever it held before still stands.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The nftables transaction was not carried out.
+    #[error("the nftables transaction failed")]
+    Nftables(#[from] crate::nftables::NftError),
+    /// It is not known what the kernel holds: [`Backend::reload`] comes first.
+    #[error("changes were applied before the first load")]
+    NotLoaded,
+}
+
+/// A way to program the kernel.
+pub trait Backend: Send {
+    /// Carries out changes in the order of the slice, all or none. The work is that of the changes,
+    /// whatever else is programmed.
+    ///
+    /// After a failure only [`Self::reload`] may follow.
+    fn apply(&mut self, changes: &[Change]) -> impl Future<Output = Result<Applied, ApplyError>> + Send;
+
+    /// Replaces all that is programmed by `all`, in one step: no packet ever sees neither.
+    fn reload(&mut self, all: &[Change]) -> impl Future<Output = Result<Applied, ApplyError>> + Send;
+}

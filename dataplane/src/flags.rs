@@ -1,0 +1,70 @@
+//! The flags of the node agent.
+
+use ipnet::IpNet;
+use penstock_model::{ExternalIpPolicy, IndexConfig};
+use penstock_runtime::ProcessFlags;
+
+use crate::nftables::TableConfig;
+
+/// What the node agent is told when it starts.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Flags {
+    /// Flags of every process.
+    #[command(flatten)]
+    pub process: ProcessFlags,
+
+    /// The Pod ranges, of both families: traffic to a ClusterIP from elsewhere is masqueraded.
+    #[arg(long, value_delimiter = ',', value_parser = cidr)]
+    pub cluster_cidr: Vec<IpNet>,
+
+    /// The Service ranges, of both families: no externalIP may lie in them.
+    #[arg(long, value_delimiter = ',', value_parser = cidr)]
+    pub service_cidr: Vec<IpNet>,
+
+    /// The ranges in which Services may have externalIPs; none are served without it (CVE-2020-8554).
+    #[arg(long, value_delimiter = ',', value_parser = cidr)]
+    pub external_ip_cidr: Vec<IpNet>,
+
+    /// The bit of the packet mark that asks for masquerading; kube-proxy's default.
+    #[arg(long, default_value_t = 14, value_parser = clap::value_parser!(u8).range(0..32))]
+    pub masquerade_bit: u8,
+}
+
+impl Flags {
+    /// What the index of the node must know.
+    #[must_use]
+    pub fn index_config(&self, node_name: String) -> IndexConfig {
+        let reserved = self.cluster_cidr.iter().chain(&self.service_cidr).copied().collect();
+        let external_ips = ExternalIpPolicy { allowed: self.external_ip_cidr.clone(), reserved };
+        IndexConfig { node_name, external_ips }
+    }
+
+    /// What the rules depend on.
+    #[must_use]
+    pub fn table_config(&self) -> TableConfig {
+        TableConfig { cluster_cidrs: self.cluster_cidr.clone(), masquerade_bit: self.masquerade_bit }
+    }
+}
+
+/// Reads a range strictly: with host bits set it is unclear what is meant.
+fn cidr(text: &str) -> Result<IpNet, String> {
+    let net: IpNet = text.parse().map_err(|_| format!("{text} is not a CIDR such as 10.244.0.0/16"))?;
+    if net == net.trunc() {
+        Ok(net)
+    } else {
+        Err(format!("{text} has bits set after the prefix: write {}", net.trunc()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_with_host_bits_is_refused_with_the_range_that_was_meant() {
+        assert!(cidr("10.244.0.0/16").is_ok());
+        assert!(cidr("2001:db8:244::/48").is_ok());
+        assert!(cidr("10.244.0.1/16").unwrap_err().contains("write 10.244.0.0/16"));
+        assert!(cidr("10.244.0.0").is_err());
+    }
+}

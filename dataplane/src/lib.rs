@@ -1,0 +1,17 @@
+//! Forwards Services on the node.
+//!
+//! One task does everything: [`Agent::run`] merges what the API server says into the pure
+//! [`ServiceIndex`](penstock_model::ServiceIndex) and hands the changes that follow to a [`Backend`], one
+//! folder of which knows how a kernel is told ([`nftables`]).
+
+mod agent;
+mod backend;
+mod flags;
+mod metrics;
+pub mod nftables;
+mod refusal_log;
+
+pub use agent::{Agent, Event, events};
+pub use backend::{Applied, ApplyError, Backend, Programmed};
+pub use flags::Flags;
+pub use metrics::Metrics;

@@ -1,0 +1,92 @@
+//! `penstock-node`: forwards Services on the node that it runs on.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use kube::Client;
+use penstock_model::ServiceIndex;
+use penstock_node::{
+    Agent, Flags, Metrics, events,
+    nftables::{self, Nft, Nftables},
+};
+use penstock_runtime::{Telemetry, init_logging, shutdown_on_signal};
+
+/// Forwards Services on the node that it runs on. Its rules stay when it ends.
+#[derive(Debug, Parser)]
+#[command(version, subcommand_negates_reqs = true)]
+struct Arguments {
+    #[command(flatten)]
+    flags: Flags,
+
+    /// The node that this process runs on.
+    #[arg(long, env = "NODE_NAME", required = true)]
+    node_name: Option<String>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Removes the table `inet penstock` and nothing else.
+    Cleanup,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match execute(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("penstock-node: {}", sentence(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error and its causes, without those that an outer one repeats (kube's do).
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+async fn execute(arguments: Arguments) -> Result<()> {
+    match arguments.command {
+        Some(Command::Cleanup) => Ok(nftables::cleanup(&Nft::default()).await?),
+        None => {
+            let node_name = arguments.node_name.context("--node-name is missing: name this node")?;
+            run(&arguments.flags, node_name).await
+        }
+    }
+}
+
+async fn run(flags: &Flags, node_name: String) -> Result<()> {
+    init_logging(flags.process.log_format, &flags.process.log)?;
+    let until = shutdown_on_signal()?;
+    let nft = Nft::default();
+    nft.check().await.context("cannot program nftables: this needs the program nft and CAP_NET_ADMIN")?;
+    let client = Client::try_default().await.context("no API server: set KUBECONFIG or run in a Pod")?;
+    let telemetry = Telemetry::new(env!("CARGO_PKG_VERSION"));
+    let metrics = Metrics::default();
+    telemetry.register(|registry| metrics.register(registry));
+    let index = ServiceIndex::new(flags.index_config(node_name));
+    let backend = Nftables::new(nft, flags.table_config());
+    let agent = Agent::new(index, backend, metrics, telemetry.readiness.clone());
+    let server = tokio::spawn(telemetry.serve(flags.process.http_address, until.clone()));
+    let agent = agent.run(events(&client), until.clone());
+    tokio::pin!(agent);
+    tokio::select! {
+        () = &mut agent => Ok(()),
+        served = server => {
+            // The server ends by itself only when it fails; on a signal the agent finishes its transaction.
+            served??;
+            agent.await;
+            Ok(())
+        }
+    }
+}

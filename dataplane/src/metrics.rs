@@ -1,0 +1,87 @@
+//! What the node agent counts, under `penstock_dataplane_`.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+use crate::{Applied, Programmed};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+enum Outcome {
+    #[allow(non_camel_case_types, reason = "it is the label's value")]
+    applied,
+    #[allow(non_camel_case_types, reason = "it is the label's value")]
+    failed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Transactions {
+    outcome: Outcome,
+}
+
+/// The node agent's metrics.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    transactions: Family<Transactions, Counter>,
+    duration: Histogram,
+    operations: Counter,
+    frontends: Gauge,
+    endpoints: Gauge,
+    last_failure: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            transactions: Family::default(),
+            // 1 ms to 33 s.
+            duration: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            operations: Counter::default(),
+            frontends: Gauge::default(),
+            endpoints: Gauge::default(),
+            last_failure: Gauge::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Shows them in a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("dataplane");
+        registry.register("transactions", "Changes handed to the kernel", self.transactions.clone());
+        let help = "From a batch of changes to the kernel's answer";
+        registry.register("transaction_duration_seconds", help, self.duration.clone());
+        let help = "Single additions and removals in the kernel";
+        registry.register("operations", help, self.operations.clone());
+        registry.register("frontends", "Frontends programmed", self.frontends.clone());
+        let help = "Endpoints programmed, once for every frontend that leads to them";
+        registry.register("endpoints", help, self.endpoints.clone());
+        let help = "When a transaction failed last; 0 if none has";
+        registry.register("last_failure_timestamp_seconds", help, self.last_failure.clone());
+    }
+
+    pub(crate) fn applied(&self, applied: &Applied, took: Duration) {
+        self.transactions.get_or_create(&Transactions { outcome: Outcome::applied }).inc();
+        self.duration.observe(took.as_secs_f64());
+        self.operations.inc_by(applied.operations as u64);
+        let Programmed { frontends, endpoints } = applied.programmed;
+        self.frontends.set(i64::try_from(frontends).unwrap_or(i64::MAX));
+        self.endpoints.set(i64::try_from(endpoints).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn failed(&self, took: Duration) {
+        self.transactions.get_or_create(&Transactions { outcome: Outcome::failed }).inc();
+        self.duration.observe(took.as_secs_f64());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.last_failure.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,70 @@
+//! The nftables backend, in the shared layout: no chain, no rule and no map belongs to one Service. A
+//! frontend is an element of a verdict map, an endpoint an element of one global map with the frontend and an
+//! index as its key, and chains exist per *number* of endpoints. A change costs a handful of elements,
+//! because nothing that grows with the cluster has to be rewritten or read back.
+//!
+//! [`Slots`] decide (pure), a [`Transaction`] is the decision, `text` writes it down, [`Nft`] runs it.
+
+mod nft;
+mod slots;
+mod table;
+mod text;
+mod transaction;
+
+pub use nft::{Nft, NftError};
+pub use slots::Slots;
+pub use table::TableConfig;
+pub use transaction::{Chain, Element, ElementKey, Transaction};
+
+use penstock_model::Change;
+
+use crate::{Applied, ApplyError, Backend};
+
+/// Programs the table `inet penstock` and touches no other.
+#[derive(Debug)]
+pub struct Nftables {
+    nft: Nft,
+    config: TableConfig,
+    /// What the kernel holds; `None` while that is unknown.
+    slots: Option<Slots>,
+}
+
+impl Nftables {
+    /// A backend that has not looked at the kernel yet.
+    #[must_use]
+    pub fn new(nft: Nft, config: TableConfig) -> Self {
+        Self { nft, config, slots: None }
+    }
+}
+
+impl Backend for Nftables {
+    async fn apply(&mut self, changes: &[Change]) -> Result<Applied, ApplyError> {
+        let mut slots = self.slots.take().ok_or(ApplyError::NotLoaded)?;
+        let transaction = slots.apply(changes);
+        if !transaction.is_empty() {
+            self.nft.run(&text::encode(&transaction, &self.config)).await?;
+        }
+        let programmed = slots.programmed();
+        self.slots = Some(slots);
+        Ok(Applied { operations: transaction.len(), programmed })
+    }
+
+    async fn reload(&mut self, all: &[Change]) -> Result<Applied, ApplyError> {
+        self.slots = None;
+        let mut slots = Slots::default();
+        let transaction = slots.apply(all);
+        let script = table::replace(&self.config) + &text::encode(&transaction, &self.config);
+        self.nft.run(&script).await?;
+        let programmed = slots.programmed();
+        self.slots = Some(slots);
+        Ok(Applied { operations: transaction.len(), programmed })
+    }
+}
+
+/// Removes the table `inet penstock` and nothing else; it is no error if there is none.
+///
+/// # Errors
+/// When nft cannot be run or refuses.
+pub async fn cleanup(nft: &Nft) -> Result<(), NftError> {
+    nft.run(&table::remove()).await
+}

@@ -1,0 +1,22 @@
+//! Says once what a Service asks for and does not get.
+
+use std::collections::{BTreeSet, HashMap};
+
+use penstock_model::{ObjectKey, ServiceIndex};
+
+/// What has been said of which Service.
+#[derive(Debug, Default)]
+pub(crate) struct RefusalLog(HashMap<ObjectKey, BTreeSet<String>>);
+
+impl RefusalLog {
+    /// Takes the Service's refusals as of now and returns those that are new.
+    pub(crate) fn news(&mut self, index: &ServiceIndex, key: &ObjectKey) -> Vec<String> {
+        let now: BTreeSet<String> = index.refusals(key).iter().map(ToString::to_string).collect();
+        let before = self.0.remove(key).unwrap_or_default();
+        let news = now.difference(&before).cloned().collect();
+        if !now.is_empty() {
+            self.0.insert(key.clone(), now);
+        }
+        news
+    }
+}
