@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{Applied, ApplyError, Backend, Metrics, refusal_log::RefusalLog};
 
 /// How many events that are ready are taken into one transaction at most.
-const BATCH: usize = 4096;
+const BATCH: usize = 1024;
 /// The pause after the first failed transaction; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -26,9 +26,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Of Services.
-    Service(Update<core::Service>),
+    Service(Box<Update<core::Service>>),
     /// Of EndpointSlices.
-    Slice(Update<discovery::EndpointSlice>),
+    Slice(Box<Update<discovery::EndpointSlice>>),
     /// Of Nodes.
     Node(Box<Update<core::Node>>),
 }
@@ -38,8 +38,8 @@ pub enum Event {
 pub fn events(client: &Client) -> impl Stream<Item = Event> + Send + use<> {
     let services = watcher::Config::default().labels("!service.kubernetes.io/service-proxy-name");
     let slices = watcher::Config::default().labels("!service.kubernetes.io/headless");
-    let services = updates(Api::all(client.clone()), services).map(Event::Service);
-    let slices = updates(Api::all(client.clone()), slices).map(Event::Slice);
+    let services = updates(Api::all(client.clone()), services).map(|u| Event::Service(Box::new(u)));
+    let slices = updates(Api::all(client.clone()), slices).map(|u| Event::Slice(Box::new(u)));
     let nodes =
         updates(Api::all(client.clone()), watcher::Config::default()).map(|u| Event::Node(Box::new(u)));
     futures::stream::select_all([services.boxed(), slices.boxed(), nodes.boxed()])
@@ -124,14 +124,20 @@ impl<B: Backend> Agent<B> {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Service(update) => self.take_service(update),
-            Event::Slice(Update::Reset(all)) => {
+            Event::Service(update) => self.take_service(*update),
+            Event::Slice(update) => self.take_slice(*update),
+            Event::Node(update) => self.take_node(*update),
+        }
+    }
+
+    fn take_slice(&mut self, update: Update<discovery::EndpointSlice>) {
+        match update {
+            Update::Reset(all) => {
                 self.listed.slices = true;
                 self.index.reset_slices(&all);
             }
-            Event::Slice(Update::Apply(slice)) => self.index.apply_slice(&slice),
-            Event::Slice(Update::Delete(slice)) => self.index.delete_slice(&ObjectKey::of(&slice.metadata)),
-            Event::Node(update) => self.take_node(*update),
+            Update::Apply(slice) => self.index.apply_slice(&slice),
+            Update::Delete(slice) => self.index.delete_slice(&ObjectKey::of(&slice.metadata)),
         }
     }
 

@@ -1,0 +1,122 @@
+//! The agent's loop over the real backend.
+
+use std::time::Duration;
+
+use futures::{Stream, StreamExt, channel::mpsc, stream};
+use penstock_node::{
+    Agent, Event, Metrics,
+    nftables::{Nft, Nftables},
+};
+use penstock_runtime::{Readiness, Update};
+use serde_json::json;
+use tokio::{runtime::Runtime, sync::oneshot, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    lab::{index, node_object, service, slice, table_config},
+    namespace::Namespace,
+};
+
+struct Running {
+    node: Namespace,
+    readiness: Readiness,
+    until: CancellationToken,
+    runtime: Runtime,
+}
+
+impl Running {
+    fn start(node: Namespace, events: impl Stream<Item = Event> + Send + 'static) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let backend = Nftables::new(Nft::in_namespace(node.name()), table_config());
+        let (readiness, until) = (Readiness::default(), CancellationToken::new());
+        let agent = Agent::new(index(), backend, Metrics::default(), readiness.clone());
+        runtime.spawn(agent.run(events, until.clone()));
+        Self { node, readiness, until, runtime }
+    }
+
+    /// With all lists; what is sent later follows.
+    fn listed() -> (Self, mpsc::UnboundedSender<Event>) {
+        let (events, later) = mpsc::unbounded();
+        let lists = stream::iter([services(), slices(), nodes()]);
+        let agent = Self::start(Namespace::new("node"), lists.chain(later));
+        agent.wait("the first load", || agent.readiness.is_ready());
+        (agent, events)
+    }
+
+    fn wait(&self, what: &str, condition: impl Fn() -> bool) {
+        self.runtime.block_on(async {
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while !condition() {
+                assert!(Instant::now() < deadline, "still waiting: {what}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+    }
+
+    fn has(&self, element: &str) -> bool {
+        self.node.nft("list ruleset").contains(element)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.until.cancel();
+    }
+}
+
+fn web(ip: &str) -> k8s_openapi::api::core::v1::Service {
+    service("web", "u1", &json!({"clusterIPs": [ip], "ports": [{"port": 80}]}), &[])
+}
+
+fn services() -> Event {
+    Event::Service(Box::new(Update::Reset(vec![web("10.96.0.10")])))
+}
+
+fn slices() -> Event {
+    let slice = slice("web", &json!([{"port": 8080}]), &["10.244.0.2"]);
+    Event::Slice(Box::new(Update::Reset(vec![slice])))
+}
+
+fn nodes() -> Event {
+    Event::Node(Box::new(Update::Reset(vec![node_object()])))
+}
+
+#[test]
+fn nothing_is_touched_before_all_lists_have_arrived() {
+    let (reached, checkpoint) = oneshot::channel();
+    let (go, go_on) = oneshot::channel();
+    let last = async move {
+        // The first poll ends the batch; the second comes after the agent has acted on it.
+        tokio::task::yield_now().await;
+        reached.send(()).unwrap();
+        go_on.await.unwrap();
+        slices()
+    };
+    let events = stream::iter([services(), nodes()]).chain(stream::once(last)).chain(stream::pending());
+    let node = Namespace::new("node");
+    node.nft("add table inet penstock { comment \"a predecessor's\"; }");
+    let agent = Running::start(node, events);
+    agent.runtime.block_on(checkpoint).unwrap();
+    assert!(agent.has("a predecessor's") && !agent.readiness.is_ready());
+    go.send(()).unwrap();
+    agent.wait("the first load", || agent.readiness.is_ready());
+    assert!(agent.has("10.96.0.10 . tcp . 80 : goto cluster-1") && !agent.has("a predecessor's"));
+}
+
+#[test]
+fn rules_removed_from_outside_come_back_with_the_next_change() {
+    let (agent, events) = Running::listed();
+    agent.node.nft("delete table inet penstock");
+    let update = Update::Apply(web("10.96.0.20"));
+    events.unbounded_send(Event::Service(Box::new(update))).unwrap();
+    agent.wait("all rules", || agent.has("10.96.0.20 . tcp . 80 : goto cluster-1"));
+    assert!(agent.has("hairpin4") && !agent.has("10.96.0.10"));
+}
+
+#[test]
+fn rules_stay_when_the_agent_ends() {
+    let (agent, events) = Running::listed();
+    agent.until.cancel();
+    agent.wait("the agent to end", || events.is_closed());
+    assert!(agent.has("10.96.0.10 . tcp . 80 : goto cluster-1"));
+}

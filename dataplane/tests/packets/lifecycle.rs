@@ -1,0 +1,92 @@
+//! What packets see while objects change.
+
+use penstock_model::Protocol::Tcp;
+
+use crate::{
+    echo::{Connection, Outcome, ask},
+    flow::{Expect, Flow, check_all},
+    lab::Sender::P1,
+    objects::Programmed,
+};
+
+const WEB: &str = "10.96.0.10:80";
+const P2: (&str, &str) = ("p2", "10.244.0.2");
+
+const fn from_p1(to: &'static str, expect: Expect) -> Flow {
+    Flow { from: P1, protocol: Tcp, to, expect }
+}
+
+/// A connection from p1 that went to p2.
+fn connection_to_p2(programmed: &Programmed) -> Connection {
+    loop {
+        let mut connection = Connection::open(&programmed.lab.p1, WEB.parse().unwrap()).unwrap();
+        if connection.ask().unwrap().by == "p2" {
+            return connection;
+        }
+    }
+}
+
+#[test]
+fn a_removed_endpoint_gets_nothing_new_and_keeps_what_it_has() {
+    let mut programmed = Programmed::new();
+    let mut old = connection_to_p2(&programmed);
+    programmed.set_web_endpoints(&["10.244.0.2"]);
+    for _ in 0..40 {
+        match ask(&programmed.lab.p1, Tcp, WEB.parse().unwrap()) {
+            Outcome::Answered(answer) => assert_eq!(answer.by, "p1"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(old.ask().unwrap().by, "p2");
+    programmed.set_web_endpoints(&["10.244.0.2", "10.244.0.3"]);
+    check_all(&programmed.lab, &[from_p1(WEB, Expect::Answers(&[("p1", "10.244.0.1"), P2]))]);
+}
+
+#[test]
+fn the_last_endpoint_gone_means_refused_and_back_means_served() {
+    let mut programmed = Programmed::new();
+    programmed.set_web_endpoints(&[]);
+    check_all(&programmed.lab, &[from_p1(WEB, Expect::Refused)]);
+    programmed.set_web_endpoints(&["10.244.0.3"]);
+    check_all(&programmed.lab, &[from_p1(WEB, Expect::Answers(&[P2]))]);
+}
+
+#[test]
+fn a_deleted_service_leaves_no_element_and_its_address_is_routed_again() {
+    let mut programmed = Programmed::new();
+    programmed.delete("web");
+    check_all(&programmed.lab, &[from_p1(WEB, Expect::Answers(&[("outside", "10.244.0.2")]))]);
+    for name in ["solo", "empty", "host", "thief"] {
+        programmed.delete(name);
+    }
+    let rules = programmed.lab.node.nft("list table inet penstock");
+    let content = rules.split("chain ").next().unwrap();
+    assert_eq!(content.matches("elements").count(), 2, "only the cluster ranges:\n{content}");
+    assert!(content.contains("10.244.0.0/16") && content.contains("2001:db8:244::/48"));
+}
+
+#[test]
+fn the_heir_of_an_external_ip_gets_it_in_the_same_transaction() {
+    let mut programmed = Programmed::new();
+    programmed.delete("web");
+    let heir = from_p1("80.11.12.10:80", Expect::Answers(&[("p2", "10.244.0.1")]));
+    check_all(&programmed.lab, &[heir]);
+}
+
+#[test]
+fn a_fresh_load_keeps_connections() {
+    let mut programmed = Programmed::new();
+    let mut old = connection_to_p2(&programmed);
+    programmed.reload();
+    assert_eq!(old.ask().unwrap().by, "p2");
+}
+
+#[test]
+fn cleanup_removes_our_table_and_no_other() {
+    let programmed = Programmed::new();
+    programmed.lab.node.nft("add table inet foreign");
+    programmed.cleanup();
+    assert_eq!(programmed.lab.node.nft("list tables").trim(), "table inet foreign");
+    // There is nothing to remove now, which is no error.
+    programmed.cleanup();
+}

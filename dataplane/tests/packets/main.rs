@@ -1,0 +1,12 @@
+//! Real packets through real rules, in network namespaces of our own. Needs root.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
+
+mod agent;
+mod echo;
+mod flow;
+mod flows;
+mod lab;
+mod lifecycle;
+mod namespace;
+mod objects;
