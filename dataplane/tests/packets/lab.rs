@@ -41,12 +41,16 @@ impl Lab {
         let (node, client) = (Namespace::new("node"), Namespace::new("client"));
         node.sysctl("ipv4/ip_forward", "1");
         node.sysctl("ipv6/conf/all/forwarding", "1");
+        // One ICMP error a second and peer is a router's courtesy; here each one is waited for.
+        node.sysctl("ipv4/icmp_ratelimit", "0");
+        node.sysctl("ipv6/icmp/ratelimit", "0");
         wire_client(&node, &client);
         let p1 = pod(&node, "p1", 2);
         let p2 = pod(&node, "p2", 3);
         serve(&p1, "p1", &[8080, 8443, 8053]);
         serve(&p2, "p2", &[8080, 8443, 8053]);
-        serve(&node, "node", &[9090]);
+        // 30081 is also the node port of a Service without endpoints: it has to be refused all the same.
+        serve(&node, "node", &[9090, 30081]);
         serve(&client, "outside", &[80]);
         Self { node, client, p1, _p2: p2 }
     }
