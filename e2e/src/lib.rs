@@ -4,20 +4,32 @@
 //! |---|---|
 //! | [`topology`] | Names and addresses of an instance, as values |
 //! | [`packages`], [`tools`], [`images`] | What has to be there: Debian packages, Go programs, container images |
-//! | [`netns`], [`cgroup`], [`mounts`], [`process`] | The kernel's parts: where a process runs and how it ends |
+//! | [`netns`], [`segment`], [`cgroup`], [`process`] | The kernel's parts: where a process runs and how it ends |
 //! | [`pki`], [`kubeconfig`] | Certificates and the files that carry them |
-//! | [`control_plane`], [`node`], [`forward`] | The processes of a cluster |
-//! | [`cluster`] | `up`, `down`, `status`, and the handle that tests and the demo use |
+//! | [`control_plane`], [`machine`], [`node`], [`forward`] | The processes of a cluster |
+//! | [`local_images`] | The one object that a cluster has from the start |
+//! | [`startup`], [`teardown`], [`cluster`] | `up`, `down`, and the handle that tests and the demo use |
 //!
 //! Nothing here is simulated: etcd, the API server, the kubelets and containerd are the real programs. What is unusual
 //! is only where they run: every "machine" is a network namespace on one bridge that has no way out.
 
 pub mod cgroup;
+pub mod cluster;
 pub mod control_plane;
+pub mod forward;
+pub mod images;
 pub mod kubeconfig;
+pub mod local_images;
+pub mod machine;
+pub mod netns;
+pub mod node;
+pub mod packages;
 pub mod pki;
 pub mod process;
 pub mod progress;
+pub mod segment;
+pub mod startup;
+pub mod teardown;
 pub mod tools;
 pub mod topology;
 pub mod wait;

@@ -1,0 +1,103 @@
+//! `penstock-e2e`: brings a whole cluster up on this machine, shows it, and removes it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use penstock_e2e::cluster::Cluster;
+use penstock_e2e::forward::Forward;
+use penstock_e2e::machine::Machine;
+use penstock_e2e::topology::Topology;
+use penstock_e2e::{packages, startup, teardown};
+
+/// A whole Kubernetes cluster on one machine: two nodes and a client, in namespaces without a way out.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(clap::Args)]
+struct Instance {
+    /// Which cluster; several can be up at once.
+    #[arg(long, default_value = "penstock")]
+    name: String,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Bring a cluster up, or find that it is.
+    Up(Instance),
+    /// Remove every trace of a cluster.
+    Down(Instance),
+    /// Show a cluster's processes and nodes.
+    Status(Instance),
+    /// The process that is a node's machine (internal).
+    #[command(hide = true)]
+    Machine {
+        #[arg(long)]
+        hostname: String,
+        #[arg(long)]
+        root: PathBuf,
+        #[arg(long)]
+        keep: Vec<PathBuf>,
+    },
+    /// Carries connections into a namespace (internal).
+    #[command(hide = true)]
+    Forward {
+        #[arg(long)]
+        netns: PathBuf,
+        #[arg(long)]
+        target: SocketAddr,
+        #[arg(long)]
+        port_file: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("penstock-e2e: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(action: Action) -> Result<ExitCode> {
+    match action {
+        Action::Up(instance) => up(&Topology::new(&instance.name)?),
+        Action::Down(instance) => teardown::down(&Topology::new(&instance.name)?).map(|()| ExitCode::SUCCESS),
+        Action::Status(instance) => status(&instance.name),
+        Action::Machine { hostname, root, keep } => {
+            Machine { hostname, root, keep }.become_machine()?;
+            loop {
+                nix::unistd::pause();
+            }
+        }
+        Action::Forward { netns, target, port_file } => {
+            Forward { netns, target, port_file }.run().map(|()| ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Runtime::new().context("start a runtime")
+}
+
+fn up(topology: &Topology) -> Result<ExitCode> {
+    let status = runtime()?.block_on(async { startup::up(topology).await?.status().await })?;
+    println!("{status}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status(name: &str) -> Result<ExitCode> {
+    packages::ensure_root()?;
+    let cluster = Cluster::attach(name)?;
+    let status = runtime()?.block_on(cluster.status())?;
+    println!("{status}");
+    Ok(if status.is_healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
