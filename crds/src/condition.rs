@@ -33,6 +33,8 @@ pub enum Reason {
     Overlaps,
     /// The Service has its addresses.
     Provisioned,
+    /// The LoadBalancerClass that it names is not there.
+    NoClass,
     /// There is no pool at all that could serve it.
     NoPool,
     /// Every address that would do is taken.

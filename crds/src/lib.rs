@@ -27,9 +27,10 @@ pub use load_balancer_class::{
 /// Our API group.
 pub const GROUP: &str = "penstock.dev";
 
-/// Set before anything is created for a Service, dropped when nothing is left of it. It is upstream's own
-/// (k8s.io/cloud-provider), so that tools which know it keep working.
-pub const FINALIZER: &str = "service.kubernetes.io/load-balancer-cleanup";
+/// Set before anything is created for a Service, dropped when nothing is left of it. It is our own and not
+/// upstream's `service.kubernetes.io/load-balancer-cleanup`, which every cloud controller sets: after a change of
+/// type the API server drops the class, and the finalizer is all that tells whose Service it was.
+pub const FINALIZER: &str = "penstock.dev/load-balancer-cleanup";
 
 /// The file name and definition of each of our kinds.
 #[must_use]

@@ -44,7 +44,7 @@ fn asks_for(addresses: &[&str]) -> Desired {
 
 fn assign(
     allocator: &mut Allocator,
-    name: impl ToString,
+    name: impl Into<String>,
     desired: &Desired,
 ) -> Result<Assignment, AllocationError> {
     let service = key(name);

@@ -1,0 +1,120 @@
+//! Which Services are ours: pure.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1 as core;
+use penstock_crds::{GROUP, LoadBalancerClass, LoadBalancerClassSpec, Reason};
+
+/// Whether a class is in use, or why not.
+pub type ClassVerdict = Result<(), (Reason, String)>;
+
+/// What a Service's class means to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Membership<'a> {
+    /// Ours, with these parameters.
+    Ours(&'a LoadBalancerClassSpec),
+    /// It names a class of ours that is not there: nothing new is built, nothing old is torn down.
+    Missing(String),
+    /// Somebody else's.
+    Foreign,
+}
+
+/// All LoadBalancerClasses.
+#[derive(Clone, Debug, Default)]
+pub struct Classes {
+    by_name: BTreeMap<String, LoadBalancerClassSpec>,
+    default: Option<String>,
+}
+
+impl Classes {
+    /// Reads all classes; returns what became of each. Of two defaults the older counts.
+    #[must_use]
+    pub fn judge(objects: &[LoadBalancerClass]) -> (Self, BTreeMap<String, ClassVerdict>) {
+        let mut sorted: Vec<&LoadBalancerClass> = objects.iter().collect();
+        sorted
+            .sort_by_key(|c| (c.metadata.creation_timestamp.as_ref().map(|t| t.0), c.metadata.name.clone()));
+        let (mut classes, mut verdicts) = (Self::default(), BTreeMap::new());
+        for object in sorted {
+            let name = object.metadata.name.clone().unwrap_or_default();
+            let verdict = classes.add(&name, &object.spec);
+            verdicts.insert(name, verdict);
+        }
+        (classes, verdicts)
+    }
+
+    fn add(&mut self, name: &str, spec: &LoadBalancerClassSpec) -> ClassVerdict {
+        self.by_name.insert(name.to_owned(), spec.clone());
+        match &self.default {
+            Some(first) if spec.default => {
+                let message = format!(
+                    "LoadBalancerClass {first} is the default already: set spec.default of one to false"
+                );
+                Err((Reason::Invalid, message))
+            }
+            _ => {
+                self.default = self.default.take().or_else(|| spec.default.then(|| name.to_owned()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Whose a Service of type LoadBalancer is.
+    #[must_use]
+    pub fn membership(&self, service: &core::Service) -> Membership<'_> {
+        let named = service.spec.as_ref().and_then(|s| s.load_balancer_class.as_deref());
+        let name = match named {
+            Some(qualified) => match qualified.split_once('/') {
+                Some((GROUP, name)) => Some(name),
+                _ => return Membership::Foreign,
+            },
+            None => self.default.as_deref(),
+        };
+        match name.map(|name| (name, self.by_name.get(name))) {
+            Some((_, Some(spec))) => Membership::Ours(spec),
+            Some((name, None)) => {
+                Membership::Missing(format!("LoadBalancerClass {name} does not exist: create it"))
+            }
+            None => Membership::Missing("no LoadBalancerClass is the default any longer".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn class(name: &str, created: &str, default: bool) -> LoadBalancerClass {
+        serde_json::from_value(json!({
+            "apiVersion": "penstock.dev/v1alpha1", "kind": "LoadBalancerClass",
+            "metadata": {"name": name, "creationTimestamp": created},
+            "spec": {"provider": "pool", "default": default}
+        }))
+        .unwrap()
+    }
+
+    fn service(class: Option<&str>) -> core::Service {
+        serde_json::from_value(json!({"spec": {"type": "LoadBalancer", "loadBalancerClass": class}})).unwrap()
+    }
+
+    #[test]
+    fn a_class_is_named_with_our_group_and_the_default_serves_the_rest() {
+        let (classes, _) = Classes::judge(&[class("bare", "2026-01-01T00:00:00Z", true)]);
+        assert!(matches!(classes.membership(&service(Some("penstock.dev/bare"))), Membership::Ours(_)));
+        assert!(matches!(classes.membership(&service(None)), Membership::Ours(_)));
+        assert!(matches!(classes.membership(&service(Some("penstock.dev/other"))), Membership::Missing(_)));
+        for foreign in ["service.k8s.aws/nlb", "bare", "penstock.dev.evil/bare"] {
+            assert_eq!(classes.membership(&service(Some(foreign))), Membership::Foreign, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn the_older_of_two_defaults_counts_and_the_other_is_told() {
+        let (_, verdicts) = Classes::judge(&[
+            class("a", "2026-01-02T00:00:00Z", true),
+            class("b", "2026-01-01T00:00:00Z", true),
+        ]);
+        assert_eq!(verdicts["b"], Ok(()));
+        assert!(verdicts["a"].as_ref().unwrap_err().1.contains("LoadBalancerClass b is the default already"));
+    }
+}

@@ -1,0 +1,98 @@
+//! What is to be done about a Service: pure.
+
+use k8s_openapi::api::core::v1 as core;
+use penstock_crds::{FINALIZER, Reason};
+use penstock_providers::Desired;
+
+use crate::class::{Classes, Membership};
+
+/// What is to be done about a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// Nothing: it is not ours and has nothing of ours.
+    Ignore,
+    /// Give it what it wants.
+    Provision(Desired),
+    /// Leave what it has, and say why nothing changes.
+    Hold(Reason, String),
+    /// Take back what it has, then drop the finalizer.
+    CleanUp,
+}
+
+/// Decides by type, class, deletion and finalizer. The class alone never leads to a clean-up of what the
+/// finalizer does not mark: when the type changes, the API server drops the class first.
+#[must_use]
+pub fn intent(service: &core::Service, classes: &Classes) -> Intent {
+    let ours_once = service.metadata.finalizers.as_deref().unwrap_or_default().iter().any(|f| f == FINALIZER);
+    let unwanted = if ours_once { Intent::CleanUp } else { Intent::Ignore };
+    let balanced = service.spec.as_ref().and_then(|s| s.type_.as_deref()) == Some("LoadBalancer");
+    if !balanced || service.metadata.deletion_timestamp.is_some() {
+        return unwanted;
+    }
+    match classes.membership(service) {
+        Membership::Foreign => unwanted,
+        Membership::Ours(class) => {
+            let pools = class.pool.as_ref().map(|p| p.ip_address_pools.clone()).unwrap_or_default();
+            match Desired::of(service, &pools) {
+                Ok(desired) => Intent::Provision(desired),
+                Err(error) => Intent::Hold(Reason::RequestInvalid, error.to_string()),
+            }
+        }
+        Membership::Missing(why) if ours_once || names_a_class(service) => Intent::Hold(Reason::NoClass, why),
+        Membership::Missing(_) => Intent::Ignore,
+    }
+}
+
+fn names_a_class(service: &core::Service) -> bool {
+    service.spec.as_ref().is_some_and(|s| s.load_balancer_class.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use penstock_crds::LoadBalancerClass;
+    use serde_json::{Value, json};
+
+    fn decide(default_class: bool, metadata: &Value, spec: &Value) -> Intent {
+        let class: LoadBalancerClass = serde_json::from_value(json!({
+            "apiVersion": "penstock.dev/v1alpha1", "kind": "LoadBalancerClass",
+            "metadata": {"name": "bare"}, "spec": {"provider": "pool", "default": default_class}
+        }))
+        .unwrap();
+        let service = serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
+        intent(&service, &Classes::judge(&[class]).0)
+    }
+
+    #[test]
+    fn every_state_of_a_service_has_one_intent() {
+        let (plain, ours) = (json!({"name": "s"}), json!({"name": "s", "finalizers": [FINALIZER]}));
+        let leaving =
+            json!({"name": "s", "finalizers": [FINALIZER], "deletionTimestamp": "2026-01-01T00:00:00Z"});
+        let foreign_leaving =
+            json!({"name": "s", "finalizers": ["other/x"], "deletionTimestamp": "2026-01-01T00:00:00Z"});
+        let balanced = json!({"type": "LoadBalancer"});
+        let foreign = json!({"type": "LoadBalancer", "loadBalancerClass": "service.k8s.aws/nlb"});
+        let unknown = json!({"type": "LoadBalancer", "loadBalancerClass": "penstock.dev/gone"});
+        let is_hold = |i: &Intent| matches!(i, Intent::Hold(Reason::NoClass, _));
+        assert!(matches!(decide(true, &plain, &balanced), Intent::Provision(_)));
+        assert!(matches!(decide(true, &ours, &balanced), Intent::Provision(_)));
+        assert_eq!(decide(false, &plain, &balanced), Intent::Ignore);
+        assert!(is_hold(&decide(false, &ours, &balanced)));
+        assert!(is_hold(&decide(true, &plain, &unknown)));
+        assert_eq!(decide(true, &plain, &foreign), Intent::Ignore);
+        assert_eq!(decide(true, &ours, &foreign), Intent::CleanUp);
+        assert_eq!(decide(true, &ours, &json!({"type": "ClusterIP"})), Intent::CleanUp);
+        assert_eq!(decide(true, &plain, &json!({"type": "ClusterIP"})), Intent::Ignore);
+        assert_eq!(decide(true, &leaving, &balanced), Intent::CleanUp);
+        assert_eq!(decide(true, &foreign_leaving, &balanced), Intent::Ignore);
+    }
+
+    #[test]
+    fn a_contradicting_request_changes_nothing() {
+        let spec = json!({"type": "LoadBalancer", "loadBalancerIP": "010.0.0.1"});
+        assert!(matches!(
+            decide(true, &json!({"name": "s"}), &spec),
+            Intent::Hold(Reason::RequestInvalid, _)
+        ));
+    }
+}

@@ -1,0 +1,271 @@
+//! One Service: decide, plan, apply, report.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use k8s_openapi::{api::core::v1::Service, jiff::Timestamp};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+    runtime::controller::Action,
+};
+use penstock_crds::Reason;
+use penstock_model::ObjectKey;
+use penstock_providers::{Built, Desired, Provider, ProviderError, pool::PoolProvider};
+
+use crate::{
+    class::Classes,
+    events::{Events, Happening},
+    intent::{Intent, intent},
+    metrics::Metrics,
+    status::{Report, patch, provisioned_message},
+    waiting::Waiting,
+};
+
+/// How often a plan that no longer fits is made anew before the Service has to wait its turn again.
+const ATTEMPTS: usize = 3;
+/// A failed call to the API server is repeated after this time.
+const RETRY: Duration = Duration::from_secs(5);
+/// A waiting Service is woken by what frees an address; this only bounds the harm of a cause that was missed.
+const RECHECK: Duration = Duration::from_secs(300);
+
+/// What all reconciliations share.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) provider: Arc<PoolProvider>,
+    pub(crate) classes: Arc<RwLock<Classes>>,
+    pub(crate) waiting: Arc<Waiting>,
+    pub(crate) events: Events,
+    pub(crate) metrics: Metrics,
+}
+
+/// Why a reconciliation has to be repeated.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReconcileError {
+    /// The API server refused or did not answer.
+    #[error("the status of Service {key} could not be written")]
+    Write {
+        key: ObjectKey,
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The provider failed in a way that passes.
+    #[error("Service {key} could not be provisioned")]
+    Provider {
+        key: ObjectKey,
+        #[source]
+        source: ProviderError,
+    },
+}
+
+/// Brings one Service to what it wants. Called by the controller, never twice at once for the same Service.
+#[tracing::instrument(name = "reconcile", skip_all, fields(
+    namespace = service.metadata.namespace, name = service.metadata.name))]
+pub(crate) async fn reconcile(
+    service: Arc<Service>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
+    let key = ObjectKey::of(&service.metadata);
+    let decided = intent(&service, &context.classes.read().unwrap_or_else(PoisonError::into_inner));
+    let result = match decided {
+        Intent::Ignore => return context.forget(&key).await,
+        Intent::Provision(desired) => context.provision(&service, &key, &desired).await,
+        Intent::Hold(reason, message) => context.hold(&service, &key, reason, message).await,
+        Intent::CleanUp => context.clean_up(&service, &key).await,
+    };
+    context.metrics.set_waiting(context.waiting.count());
+    context.metrics.set_free(context.provider.free());
+    context.metrics.reconciled(if result.is_ok() { "ok" } else { "error" });
+    result
+}
+
+/// What the controller does after an error.
+#[allow(clippy::needless_pass_by_value)] // the controller's signature
+pub(crate) fn error_policy(_service: Arc<Service>, error: &ReconcileError, _context: Arc<Context>) -> Action {
+    tracing::warn!(error = %chain(error), "trying again in {} s", RETRY.as_secs());
+    Action::requeue(RETRY)
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+impl Context {
+    /// A Service that is none of ours holds nothing, also when it was forced out of our hands.
+    pub(crate) async fn forget(&self, key: &ObjectKey) -> Result<Action, ReconcileError> {
+        self.waiting.set(key, false);
+        self.release(key).await?;
+        Ok(Action::await_change())
+    }
+
+    async fn provision(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+        desired: &Desired,
+    ) -> Result<Action, ReconcileError> {
+        match self.carry_out(key, Some(desired)).await {
+            Ok((before, built)) => self.provisioned(service, key, &before, built).await,
+            Err(ProviderError::User { reason, message }) => self.hold(service, key, reason, message).await,
+            Err(ProviderError::Quota { reason, message }) => self.starve(service, key, reason, message).await,
+            Err(source) => Err(ReconcileError::Provider { key: key.clone(), source }),
+        }
+    }
+
+    /// Observes, plans and applies until nothing is left to do; returns what was there before and is now.
+    async fn carry_out(
+        &self,
+        key: &ObjectKey,
+        desired: Option<&Desired>,
+    ) -> Result<(Built, Built), ProviderError> {
+        if let Some(desired) = desired {
+            self.provider.capabilities().check(desired)?;
+        }
+        let mut before = None;
+        for _ in 0..ATTEMPTS {
+            let observed = self.provider.observe(key).await?;
+            let built = self.provider.built(&observed);
+            let before = before.get_or_insert_with(|| built.clone());
+            let plan = self.provider.plan(desired, &observed)?;
+            if plan.is_empty() {
+                return Ok((before.clone(), built));
+            }
+            tracing::debug!(plan = %serde_json::to_string(&plan).unwrap_or_default(), "applying");
+            for step in &plan.steps {
+                match self.provider.apply(key, step).await {
+                    Err(ProviderError::Conflict(why)) => {
+                        tracing::debug!(why, "planning again");
+                        break;
+                    }
+                    applied => applied?,
+                }
+            }
+        }
+        Err(ProviderError::Retryable("the plan did not converge".to_owned()))
+    }
+
+    async fn provisioned(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+        before: &Built,
+        built: Built,
+    ) -> Result<Action, ReconcileError> {
+        self.waiting.set(key, false);
+        let message = provisioned_message(&built);
+        if !before.addresses.is_empty() && before.addresses != built.addresses {
+            self.events.tell(service, Happening::ClearAssignment, moved(&before.addresses));
+            self.waiting.wake_all();
+        }
+        if self.write(service, key, &Report::Provisioned(built)).await? {
+            tracing::info!(addresses = message, "provisioned");
+            self.events.tell(service, Happening::IPAllocated, message);
+        }
+        Ok(Action::await_change())
+    }
+
+    /// Bad input: what the Service has stays, and it is told what to change. It waits, because another Service
+    /// may hold what it asks for.
+    async fn hold(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+        reason: Reason,
+        message: String,
+    ) -> Result<Action, ReconcileError> {
+        let observed = self.provider.observe(key).await;
+        let held = observed.map(|o| self.provider.built(&o));
+        let held = held.map_err(|source| ReconcileError::Provider { key: key.clone(), source })?;
+        self.wait(service, key, Report::Waiting(held, reason, message.clone()), message).await
+    }
+
+    /// Nothing to be had, and what it had it may not keep.
+    async fn starve(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+        reason: Reason,
+        message: String,
+    ) -> Result<Action, ReconcileError> {
+        let before = self.release(key).await?;
+        if !before.addresses.is_empty() {
+            self.events.tell(service, Happening::ClearAssignment, moved(&before.addresses));
+        }
+        self.wait(service, key, Report::Waiting(Built::default(), reason, message.clone()), message).await
+    }
+
+    async fn wait(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+        report: Report,
+        message: String,
+    ) -> Result<Action, ReconcileError> {
+        self.waiting.set(key, true);
+        if self.write(service, key, &report).await? {
+            tracing::info!(why = message, "waiting");
+            self.events.tell(service, Happening::AllocationFailed, message);
+        }
+        Ok(Action::requeue(RECHECK))
+    }
+
+    /// The status says that nothing is left before the address is given to anybody else.
+    async fn clean_up(&self, service: &Service, key: &ObjectKey) -> Result<Action, ReconcileError> {
+        self.waiting.set(key, false);
+        self.write(service, key, &Report::CleanedUp).await?;
+        let before = self.release(key).await?;
+        let note = format!("released {}", texts(&before.addresses));
+        tracing::info!(note, "cleaned up");
+        self.events.tell(service, Happening::DeletedLoadBalancer, note);
+        Ok(Action::await_change())
+    }
+
+    /// Takes back what the Service holds and wakes who waits for it.
+    async fn release(&self, key: &ObjectKey) -> Result<Built, ReconcileError> {
+        let carried = self.carry_out(key, None).await;
+        let (before, _) = carried.map_err(|source| ReconcileError::Provider { key: key.clone(), source })?;
+        if !before.addresses.is_empty() {
+            self.waiting.wake_all();
+        }
+        Ok(before)
+    }
+
+    /// Writes the report unless the Service says so already. Returns whether it wrote. A conflict means that
+    /// the Service has changed: the watch brings the new state, and with it the next reconciliation.
+    async fn write(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+        report: &Report,
+    ) -> Result<bool, ReconcileError> {
+        let Some(patch) = patch(service, report, Timestamp::now()) else { return Ok(false) };
+        let api: Api<Service> = Api::namespaced(self.client.clone(), &key.namespace);
+        let written = api.patch_status(&key.name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+        match written {
+            Ok(_) => {
+                self.metrics.wrote();
+                Ok(true)
+            }
+            Err(kube::Error::Api(status)) if status.is_not_found() && *report == Report::CleanedUp => {
+                Ok(false)
+            }
+            Err(source) => Err(ReconcileError::Write { key: key.clone(), source: Box::new(source) }),
+        }
+    }
+}
+
+fn moved(addresses: &[IpAddr]) -> String {
+    format!(
+        "{} may not be held any longer: see the IPAddressPools and what the Service asks for",
+        texts(addresses)
+    )
+}
+
+fn texts(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
