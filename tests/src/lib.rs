@@ -1,0 +1,270 @@
+//! Tests across crates: the operator on a real etcd and kube-apiserver, under the RBAC that it is shipped with.
+
+use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::{core::v1::Service, events::v1::Event};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use penstock_crds::{IPAddressPool, LoadBalancerClass};
+use penstock_e2e::{
+    control_plane::ControlPlane,
+    wait::{Look, until},
+};
+use penstock_operator::{OperatorError, Options};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Bounds how long a broken operator is waited for; a working one takes milliseconds.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// An API server with our kinds, and an operator that can be stopped and started.
+pub struct Fixture {
+    control_plane: ControlPlane,
+    /// The administrator.
+    pub client: Client,
+    operator: Option<(CancellationToken, JoinHandle<Result<(), OperatorError>>)>,
+    _dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    /// Starts the API server with our kinds and RBAC; no operator yet.
+    ///
+    /// # Errors
+    /// When a part does not start.
+    pub async fn start() -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let control_plane = ControlPlane::start_on_loopback(dir.path()).await?;
+        let client = control_plane.client().await?;
+        let fixture = Self { control_plane, client, operator: None, _dir: dir };
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for file in
+            ["crds/yaml", "e2e/manifests/penstock/namespace.yaml", "e2e/manifests/penstock/operator.yaml"]
+        {
+            fixture.apply(&root.join(file))?;
+        }
+        fixture.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
+        Ok(fixture)
+    }
+
+    /// As [`Fixture::start`], with a default class and a running operator.
+    ///
+    /// # Errors
+    /// When a part does not start.
+    pub async fn with_operator() -> Result<Self> {
+        let mut fixture = Self::start().await?;
+        fixture.class("bare-metal", true).await?;
+        fixture.start_operator().await?;
+        Ok(fixture)
+    }
+
+    fn apply(&self, path: &Path) -> Result<()> {
+        let path = path.to_str().context("path is not UTF-8")?;
+        self.kubectl(&["apply", "--server-side", "-f", path]).map(|_| ())
+    }
+
+    /// Runs kubectl as the administrator; returns what it prints.
+    ///
+    /// # Errors
+    /// With what it says on stderr.
+    pub fn kubectl(&self, args: &[&str]) -> Result<String> {
+        let mut command = Command::new(self.control_plane.kubectl());
+        let output = command.arg("--kubeconfig").arg(self.control_plane.kubeconfig()).args(args).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Starts an operator as its ServiceAccount, in this process.
+    ///
+    /// # Errors
+    /// When its client cannot be made.
+    pub async fn start_operator(&mut self) -> Result<()> {
+        let user = "system:serviceaccount:penstock-system:penstock-operator";
+        let client =
+            self.control_plane.client_as(user, &["system:serviceaccounts", "system:authenticated"]).await?;
+        let http_address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let options = Options { namespace: "penstock-system".into(), http_address };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(penstock_operator::run(client, options, stop.clone()));
+        self.operator = Some((stop, task));
+        Ok(())
+    }
+
+    /// Stops the operator and waits for its end.
+    ///
+    /// # Errors
+    /// What the operator ended with.
+    pub async fn stop_operator(&mut self) -> Result<()> {
+        let (stop, task) = self.operator.take().context("no operator runs")?;
+        stop.cancel();
+        Ok(task.await??)
+    }
+
+    /// Creates a LoadBalancerClass of the provider `pool`.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn class(&self, name: &str, default: bool) -> Result<()> {
+        let object: LoadBalancerClass = serde_json::from_value(json!({
+            "apiVersion": "penstock.dev/v1alpha1", "kind": "LoadBalancerClass",
+            "metadata": {"name": name}, "spec": {"provider": "pool", "default": default}
+        }))?;
+        Api::all(self.client.clone()).create(&PostParams::default(), &object).await?;
+        Ok(())
+    }
+
+    /// The pools of our namespace.
+    #[must_use]
+    pub fn pools(&self) -> Api<IPAddressPool> {
+        Api::namespaced(self.client.clone(), "penstock-system")
+    }
+
+    /// Creates a pool.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn pool(&self, name: &str, addresses: &[&str]) -> Result<IPAddressPool> {
+        let object: IPAddressPool = serde_json::from_value(json!({
+            "apiVersion": "penstock.dev/v1alpha1", "kind": "IPAddressPool",
+            "metadata": {"name": name}, "spec": {"addresses": addresses}
+        }))?;
+        Ok(self.pools().create(&PostParams::default(), &object).await?)
+    }
+
+    /// The Services of the namespace `default`.
+    #[must_use]
+    pub fn services(&self) -> Api<Service> {
+        Api::default_namespaced(self.client.clone())
+    }
+
+    /// Creates a Service of type LoadBalancer with one port; `spec` is merged over it.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn service(&self, name: &str, spec: Value) -> Result<Service> {
+        let mut object = json!({
+            "metadata": {"name": name}, "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}
+        });
+        if let (Some(base), Value::Object(more)) = (object["spec"].as_object_mut(), spec) {
+            base.extend(more);
+        }
+        Ok(self.services().create(&PostParams::default(), &serde_json::from_value(object)?).await?)
+    }
+
+    /// Patches a Service (merge patch).
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn change(&self, name: &str, patch: Value) -> Result<Service> {
+        Ok(self.services().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?)
+    }
+
+    /// Deletes a Service.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn delete(&self, name: &str) -> Result<()> {
+        self.services().delete(name, &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    /// Waits until the Service is as `wanted` says.
+    ///
+    /// # Errors
+    /// When it is not within the limit; shows how it is instead.
+    pub async fn eventually(&self, name: &str, wanted: impl Fn(&Service) -> bool) -> Result<Service> {
+        let api = self.services();
+        until(&format!("Service {name}"), LIMIT, || async {
+            Ok(match api.get_opt(name).await? {
+                Some(service) if wanted(&service) => Look::Ready(service),
+                other => Look::NotYet(format!("{:?}", other.map(|s| (s.metadata.finalizers, s.status)))),
+            })
+        })
+        .await
+    }
+
+    /// Waits until the Service has exactly these addresses.
+    ///
+    /// # Errors
+    /// When it does not get them within the limit.
+    pub async fn gets(&self, name: &str, addresses: &[&str]) -> Result<Service> {
+        self.eventually(name, |service| shown(service) == addresses).await
+    }
+
+    /// Waits until the Service waits for an address with this reason and a message that contains `sentence`.
+    ///
+    /// # Errors
+    /// When it does not say so within the limit.
+    pub async fn waits(&self, name: &str, reason: &str, sentence: &str) -> Result<Service> {
+        self.eventually(name, |service| {
+            provisioning(service).is_some_and(|(r, message)| r == reason && message.contains(sentence))
+        })
+        .await
+    }
+
+    /// Waits until the Service is gone.
+    ///
+    /// # Errors
+    /// When it is still there at the limit.
+    pub async fn gone(&self, name: &str) -> Result<()> {
+        let api = self.services();
+        until(&format!("Service {name} to go"), LIMIT, || async {
+            Ok(match api.get_opt(name).await? {
+                None => Look::Ready(()),
+                Some(service) => Look::NotYet(format!("{:?}", service.metadata)),
+            })
+        })
+        .await
+    }
+
+    /// Waits until the pool's condition `Accepted` has this status and a message that contains `sentence`.
+    ///
+    /// # Errors
+    /// When it does not say so within the limit.
+    pub async fn pool_says(&self, name: &str, status: &str, sentence: &str) -> Result<()> {
+        let api = self.pools();
+        until(&format!("IPAddressPool {name}"), LIMIT, || async {
+            let conditions = api.get(name).await?.status.unwrap_or_default().conditions;
+            let said = conditions.iter().any(|c| c.status == status && c.message.contains(sentence));
+            Ok(if said { Look::Ready(()) } else { Look::NotYet(format!("{conditions:?}")) })
+        })
+        .await
+    }
+
+    /// Waits for an event with this reason on the Service; returns its note.
+    ///
+    /// # Errors
+    /// When there is none within the limit.
+    pub async fn event(&self, service: &str, reason: &str) -> Result<String> {
+        let api: Api<Event> = Api::default_namespaced(self.client.clone());
+        until(&format!("event {reason} on Service {service}"), LIMIT, || async {
+            let events = api.list(&ListParams::default()).await?;
+            let about = |e: &&Event| e.regarding.as_ref().and_then(|r| r.name.as_deref()) == Some(service);
+            Ok(match events.iter().filter(about).find(|e| e.reason.as_deref() == Some(reason)) {
+                Some(event) => Look::Ready(event.note.clone().unwrap_or_default()),
+                None => Look::NotYet(events.iter().map(ResourceExt::name_any).collect::<Vec<_>>().join(", ")),
+            })
+        })
+        .await
+    }
+}
+
+/// The addresses in a Service's status.
+#[must_use]
+pub fn shown(service: &Service) -> Vec<&str> {
+    let balancer = service.status.as_ref().and_then(|s| s.load_balancer.as_ref());
+    let ingress = balancer.and_then(|b| b.ingress.as_deref()).unwrap_or_default();
+    ingress.iter().filter_map(|i| i.ip.as_deref()).collect()
+}
+
+/// Reason and message of the condition `LoadBalancerProvisioning`, where it is true.
+#[must_use]
+pub fn provisioning(service: &Service) -> Option<(&str, &str)> {
+    let conditions = service.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+    let condition =
+        conditions.iter().find(|c| c.type_ == "LoadBalancerProvisioning" && c.status == "True")?;
+    Some((&condition.reason, &condition.message))
+}
