@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -21,6 +22,8 @@ const DEATH: Duration = Duration::from_secs(20);
 pub struct Hierarchy {
     mount: PathBuf,
     kind: Kind,
+    /// The options that mount it once more.
+    options: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +61,22 @@ fn parse(mountinfo: &str) -> Vec<Hierarchy> {
             _ if options.split(',').any(|option| option == "cpuset") => Kind::CpuSet,
             _ => Kind::V1,
         },
+        options: if *kind == "cgroup2" { String::new() } else { mount_options(options) },
     };
     mounts.iter().map(hierarchy).collect()
+}
+
+/// What selects a version 1 hierarchy among the options that it shows: its controllers, or its name if it has none.
+fn mount_options(shown: &str) -> String {
+    let selects = |option: &&str| {
+        !matches!(*option, "rw" | "ro" | "xattr" | "noprefix" | "clone_children")
+            && !option.starts_with("release_agent=")
+    };
+    let selected: Vec<&str> = shown.split(',').filter(selects).collect();
+    match selected.iter().all(|option| option.starts_with("name=")) {
+        true => format!("none,{}", selected.join(",")),
+        false => selected.join(","),
+    }
 }
 
 fn cgroup_mount(line: &str) -> Option<(PathBuf, &str, &str)> {
@@ -102,7 +119,21 @@ impl Cgroup {
     /// # Errors
     /// When the kernel refuses.
     pub fn create(&self) -> Result<()> {
-        self.hierarchies.iter().try_for_each(|hierarchy| hierarchy.create(&self.path))
+        self.hierarchies.iter().try_for_each(|hierarchy| hierarchy.create(&self.path))?;
+        self.hierarchies.iter().try_for_each(|hierarchy| hierarchy.enable(&self.path))
+    }
+
+    /// Makes the group and moves the calling process into it. In version 2 a group with processes gives its children
+    /// no controllers, so that these come last.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn settle(&self) -> Result<()> {
+        self.hierarchies.iter().try_for_each(|hierarchy| hierarchy.create(&self.path))?;
+        for file in self.procs_files() {
+            fs::write(&file, "0").with_context(|| format!("move into {}", file.display()))?;
+        }
+        self.hierarchies.iter().try_for_each(|hierarchy| hierarchy.enable(&self.path))
     }
 
     /// The `cgroup.procs` files: writing 0 into each moves the writer here.
@@ -174,9 +205,6 @@ impl Hierarchy {
     fn create(&self, path: &Path) -> Result<()> {
         let mut directory = self.mount.clone();
         for part in path {
-            if self.kind == Kind::Unified {
-                enable_controllers(&directory)?;
-            }
             let child = directory.join(part);
             if !child.exists() {
                 fs::create_dir(&child).with_context(|| format!("make the cgroup {}", child.display()))?;
@@ -188,6 +216,40 @@ impl Hierarchy {
         }
         Ok(())
     }
+
+    fn enable(&self, path: &Path) -> Result<()> {
+        if self.kind != Kind::Unified {
+            return Ok(());
+        }
+        let mut directory = self.mount.clone();
+        for part in path {
+            enable_controllers(&directory)?;
+            directory = directory.join(part);
+        }
+        Ok(())
+    }
+
+    fn mount(&self) -> Result<()> {
+        let kind = if matches!(self.kind, Kind::Hybrid | Kind::Unified) { "cgroup2" } else { "cgroup" };
+        fs::create_dir_all(&self.mount).with_context(|| format!("make {}", self.mount.display()))?;
+        let options = (!self.options.is_empty()).then_some(self.options.as_str());
+        mount(Some(kind), &self.mount, Some(kind), MsFlags::empty(), options)
+            .with_context(|| format!("mount the cgroups at {}", self.mount.display()))
+    }
+}
+
+/// Mounts these hierarchies at their places, where nothing is mounted any more. In a new cgroup namespace they then
+/// show, and reach, only the group that the namespace was made in and those below.
+///
+/// # Errors
+/// When the kernel refuses a mount.
+pub fn mount_again(hierarchies: &[Hierarchy]) -> Result<()> {
+    if hierarchies.iter().any(|hierarchy| hierarchy.kind != Kind::Unified) {
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        mount(Some("tmpfs"), "/sys/fs/cgroup", Some("tmpfs"), flags, Some("mode=755"))
+            .context("mount the directory of the cgroup hierarchies")?;
+    }
+    hierarchies.iter().try_for_each(Hierarchy::mount)
 }
 
 /// Version 2 hands a controller to the children of a group only when told (cgroups(7), `subtree_control`).
@@ -273,6 +335,12 @@ mod tests {
             ("/sys/fs/cgroup/unified".to_owned(), Kind::Hybrid),
         ];
         assert_eq!(kinds(HYBRID), expected);
+    }
+
+    #[test]
+    fn a_hierarchy_can_be_mounted_again_by_what_it_shows() {
+        assert_eq!(mount_options("rw,cpu,cpuacct"), "cpu,cpuacct");
+        assert_eq!(mount_options("rw,xattr,release_agent=/lib/x,name=systemd"), "none,name=systemd");
     }
 
     #[test]

@@ -30,6 +30,7 @@ use kube::api::{Api, ListParams, PostParams};
 
 use crate::cgroup::Cgroup;
 use crate::kubeconfig::{self, Credential};
+use crate::machine::SYSTEM_CGROUP;
 use crate::node::Node;
 use crate::process::{Ledger, Process, Sandbox, Spec};
 use crate::tools::Tools;
@@ -196,7 +197,11 @@ impl Cluster {
         let nodes = match self.nodes().await {
             Ok(nodes) => nodes,
             Err(error) => {
-                return Ok(Status { processes, nodes: Err(error.to_string()), kubeconfig: self.kubeconfig() });
+                return Ok(Status {
+                    processes,
+                    nodes: Err(error.to_string()),
+                    kubeconfig: self.kubeconfig(),
+                });
             }
         };
         Ok(Status { processes, nodes: Ok(nodes), kubeconfig: self.kubeconfig() })
@@ -247,7 +252,7 @@ pub(crate) fn place_sandbox(topology: &Topology, place: Place) -> Result<Sandbox
 /// A group without children: in version 2 only such a group may have processes.
 pub(crate) fn place_cgroup(topology: &Topology, place: Place) -> Result<Cgroup> {
     let group = Cgroup::at(topology.cgroup())?.child(place.name());
-    Ok(if place.is_node() { group.child("system") } else { group })
+    Ok(if place.is_node() { group.child(SYSTEM_CGROUP) } else { group })
 }
 
 /// The administrator's kubeconfig. It is written last: where it is, the cluster came up.

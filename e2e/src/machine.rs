@@ -5,7 +5,7 @@
 //! of its Pods' network namespaces is gone with the last of these processes. `ip netns exec` would not do: it gives
 //! every program a mount namespace of its own, and hides the cgroups.
 //!
-//! In it `/run`, `/var/lib` and `/var/log` are the node's own, at the paths where a real node has them, and `/sys` shows
+//! In it the node's cgroup is the root of all cgroups, `/run`, `/var/lib` and `/var/log` are the node's own, at the paths where a real node has them, and `/sys` shows
 //! the node's interfaces.
 
 use std::fs::{self, File};
@@ -14,11 +14,17 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use nix::mount::{MsFlags, mount};
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+
+use crate::cgroup::{self, Cgroup, Hierarchy};
 
 /// What of the machine's file system is replaced: the node's own directories have these names below its root.
 const OWN: [(&str, &str); 3] = [("/run", "run"), ("/var/lib", "var-lib"), ("/var/log", "var-log")];
+
+/// The group below the node's own that its processes are in. Containers are in others beside it.
+pub const SYSTEM_CGROUP: &str = "system";
 
 /// The kernel parameters that a kubelet insists on (kubelet `setupKernelTunables`). They belong to the whole machine;
 /// the kubelet is shown files that have its values, and is told to change nothing (`protectKernelDefaults`).
@@ -64,13 +70,18 @@ impl Machine {
     /// # Errors
     /// When the kernel refuses a mount.
     pub fn become_machine(&self) -> Result<()> {
-        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS).context("make a mount namespace")?;
+        let control_groups = cgroup::hierarchies()?;
+        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWCGROUP)
+            .context("make a mount namespace")?;
         nix::unistd::sethostname(&self.hostname).context("set the host name")?;
         // Private first: on a machine whose mounts are shared (systemd) ours would otherwise appear on it.
         propagation(MsFlags::MS_PRIVATE)?;
+        release_namespaces()?;
         let kept = self.keep_open()?;
         self.mount_own()?;
         kept.iter().try_for_each(|(path, file)| bind_kept(path, file))?;
+        mount_kernel(&control_groups)?;
+        Cgroup::at(SYSTEM_CGROUP)?.settle()?;
         self.mount_sysctls()?;
         // Shared at last: Pods may ask for mounts that propagate.
         propagation(MsFlags::MS_SHARED)?;
@@ -81,8 +92,7 @@ impl Machine {
         let mut kept: Vec<&Path> =
             self.keep.iter().map(PathBuf::as_path).filter(|path| is_hidden(path)).collect();
         kept.sort_unstable();
-        let control_groups = Path::new("/sys/fs/cgroup");
-        kept.into_iter().chain([control_groups]).map(|path| Ok((path.to_owned(), open_path(path)?))).collect()
+        kept.into_iter().map(|path| Ok((path.to_owned(), open_path(path)?))).collect()
     }
 
     fn mount_own(&self) -> Result<()> {
@@ -96,8 +106,7 @@ impl Machine {
         for ((target, _), source) in OWN.iter().zip(&sources) {
             bind(source, Path::new(target))?;
         }
-        let sysfs = mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>);
-        sysfs.context("mount the node's /sys")
+        Ok(())
     }
 
     fn mount_sysctls(&self) -> Result<()> {
@@ -112,14 +121,35 @@ impl Machine {
     }
 }
 
+/// The copies of other network namespaces' mounts would keep those alive after they are deleted.
+fn release_namespaces() -> Result<()> {
+    let text = fs::read_to_string("/proc/self/mountinfo").context("read /proc/self/mountinfo")?;
+    for line in text.lines().filter(|line| line.contains(" - nsfs ")) {
+        let place = line.split(' ').nth(4).context("a mount without a place")?;
+        match umount2(place, MntFlags::MNT_DETACH) {
+            // Not to be seen at its place: another mount covers it, or it went together with its parent.
+            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
+            Err(error) => return Err(error).with_context(|| format!("unmount {place}")),
+        }
+    }
+    Ok(())
+}
+
+/// A `/sys` that shows this namespace's interfaces, and in it the cgroups, as far as they are the node's: a container
+/// runtime that names no parent puts containers into `/k8s.io`, which is inside the node's group this way.
+fn mount_kernel(control_groups: &[Hierarchy]) -> Result<()> {
+    umount2("/sys", MntFlags::MNT_DETACH).context("unmount /sys")?;
+    let sysfs = mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>);
+    sysfs.context("mount the node's /sys")?;
+    cgroup::mount_again(control_groups)
+}
+
 fn is_hidden(path: &Path) -> bool {
     OWN.iter().any(|(own, _)| path.starts_with(own))
 }
 
 fn bind_kept(path: &Path, source: &File) -> Result<()> {
-    if is_hidden(path) {
-        fs::create_dir_all(path).with_context(|| format!("make {}", path.display()))?;
-    }
+    fs::create_dir_all(path).with_context(|| format!("make {}", path.display()))?;
     bind(source, path)
 }
 

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
+use crate::cgroup::Cgroup;
 use crate::images::{Images, PAUSE};
 use crate::kubeconfig::{self, Credential};
 use crate::machine::Machine;
@@ -36,8 +37,8 @@ pub struct Node {
     pub root: PathBuf,
     /// The network namespace and the cgroup for containerd and the kubelet; no machine yet.
     pub sandbox: Sandbox,
-    /// The cgroup of its Pods, as the kubelet writes it.
-    pub pods_cgroup: PathBuf,
+    /// The cgroup of the whole node, in which the machine makes the others.
+    pub cgroup: Cgroup,
     /// Where pid files and logs go.
     pub ledger: Ledger,
 }
@@ -60,7 +61,7 @@ impl Node {
             program: harness.to_owned(),
             args: machine.args(),
             env: Vec::new(),
-            sandbox: self.sandbox.clone(),
+            sandbox: Sandbox { cgroup: Some(self.cgroup.clone()), ..self.sandbox.clone() },
         })?;
         wait_for_file(&process, &machine.ready_file())?;
         let sandbox = Sandbox { machine: Some(process.pid()), ..self.sandbox.clone() };
@@ -107,7 +108,7 @@ impl Node {
         fs::write(self.root.join("resolv.conf"), format!("nameserver {}\n", CLIENT.v4))
             .context("write resolv.conf")?;
         let config = self.root.join("kubelet.json");
-        let text = kubelet_config(&self.root, &self.pods_cgroup).to_string();
+        let text = kubelet_config(&self.root).to_string();
         fs::write(&config, text).context("write the kubelet's configuration")?;
         let args = vec![
             format!("--config={}", config.display()),
@@ -190,6 +191,7 @@ state = "/run/containerd"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE}"
   stream_server_address = "127.0.0.1"
+  restrict_oom_score_adj = true
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
   runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
@@ -202,10 +204,11 @@ state = "/run/containerd"
     )
 }
 
-/// Cgroups without a hierarchy of quality-of-service classes, since the root is not the machine's; no eviction and no
+/// Cgroups without a hierarchy of quality-of-service classes; no OOM score below zero, which needs a capability that
+/// root in a virtual machine may lack (CAP_SYS_RESOURCE); no eviction and no
 /// image collection, since the disk is shared with everything else; no change of the machine's kernel parameters and
 /// no iptables rules (`KUBE-KUBELET-CANARY`).
-fn kubelet_config(root: &Path, pods_cgroup: &Path) -> Value {
+fn kubelet_config(root: &Path) -> Value {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -219,9 +222,9 @@ fn kubelet_config(root: &Path, pods_cgroup: &Path) -> Value {
         "tlsCertFile": path(&root.join("kubelet.crt")),
         "tlsPrivateKeyFile": path(&root.join("kubelet.key")),
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": path(pods_cgroup),
         "cgroupsPerQOS": false,
         "enforceNodeAllocatable": [],
+        "oomScoreAdj": 0,
         "failCgroupV1": false,
         "failSwapOn": false,
         "localStorageCapacityIsolation": false,
@@ -272,9 +275,8 @@ mod tests {
     }
 
     #[test]
-    fn the_kubelet_stays_inside_its_cgroup_and_off_the_machines_settings() {
-        let config = kubelet_config(Path::new("/state/n1"), Path::new("/penstock-e2e/test/n1/pods"));
-        assert_eq!(config["cgroupRoot"], "/penstock-e2e/test/n1/pods");
+    fn the_kubelet_stays_off_the_machines_settings() {
+        let config = kubelet_config(Path::new("/state/n1"));
         assert_eq!(config["protectKernelDefaults"], true);
         assert_eq!(config["makeIPTablesUtilChains"], false);
     }

@@ -28,7 +28,7 @@ const DEATH: Duration = Duration::from_secs(10);
 pub struct Sandbox {
     /// A network namespace, as a file (`/run/netns/NAME`).
     pub netns: Option<PathBuf>,
-    /// A process whose mount and UTS namespaces (files and host name) are joined.
+    /// A process whose mount, UTS and cgroup namespaces (files, host name, view of the cgroups) are joined.
     pub machine: Option<Pid>,
     /// The cgroup that it is put in; it has to exist.
     pub cgroup: Option<Cgroup>,
@@ -56,7 +56,7 @@ impl Sandbox {
         }
         if let Some(pid) = self.machine {
             // The mount namespace last: after it, paths mean something else.
-            for kind in ["uts", "mnt"] {
+            for kind in ["cgroup", "uts", "mnt"] {
                 namespaces.push(open_namespace(Path::new(&format!("/proc/{pid}/ns/{kind}")))?);
             }
         }

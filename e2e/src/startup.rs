@@ -193,12 +193,11 @@ impl Startup {
 
     fn node(&self, place: Place) -> Result<Node> {
         let topology = self.cluster.topology();
-        let pods = Cgroup::at(topology.cgroup())?.child(place.name()).child("pods");
         Ok(Node {
             place,
             root: topology.state_dir().join(place.name()),
             sandbox: place_sandbox(topology, place)?,
-            pods_cgroup: pods.path(),
+            cgroup: Cgroup::at(topology.cgroup())?.child(place.name()),
             ledger: self.cluster.ledger().clone(),
         })
     }
@@ -237,12 +236,9 @@ fn api_addresses() -> Vec<IpAddr> {
     own.into_iter().chain([service_v6]).chain(CONTROL_PLANE.both()).collect()
 }
 
+/// The nodes' machines make the groups inside the nodes' own.
 fn make_cgroups(topology: &Topology) -> Result<()> {
-    for place in Place::ALL {
-        place_cgroup(topology, place)?.create()?;
-    }
-    let instance = Cgroup::at(topology.cgroup())?;
-    Place::NODES.iter().try_for_each(|node| instance.child(node.name()).child("pods").create())
+    Place::ALL.iter().try_for_each(|place| Cgroup::at(topology.cgroup())?.child(place.name()).create())
 }
 
 fn not_ready(node: &NodeObject) -> String {
