@@ -1,0 +1,232 @@
+//! The loop: what watches, Leases, links and the segment say goes into the [`Announcer`], and responders carry out
+//! what it orders.
+//!
+//! The Lease is renewed only from when every list has arrived: a node that cannot answer yet must not be elected.
+//! A watch that fails keeps what it knew (see `penstock_runtime::updates`), so that an API server that goes away
+//! takes nothing from the announcer.
+
+use std::{
+    collections::BTreeSet,
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, Stream, StreamExt, stream, stream::BoxStream};
+use kube::{Api, Client, runtime::watcher};
+use penstock_runtime::{Telemetry, updates};
+use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Announcer, Input, Metrics, Orders, deadline,
+    event::Events,
+    lease::{self, LeaseConfig, LeaseKeeper},
+    link::{LinkError, LinkWatch},
+    packet_socket::{PacketSocket, PacketSocketError},
+    responder::Responders,
+};
+
+/// How long a stopping announcer keeps answering while no other node claims its addresses. Others need the time
+/// of one write and one watch event; where nobody can take over, to wait longer helps nobody.
+const HANDOVER: Duration = Duration::from_secs(1);
+/// News that may wait from tasks of this process.
+const QUEUE: usize = 1024;
+
+/// Why an announcer cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// No packet sockets.
+    #[error(transparent)]
+    PacketSocket(#[from] PacketSocketError),
+    /// No links.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+/// What an agent must know.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// The name of this node's Node object.
+    pub node_name: String,
+    /// The namespace of Leases, pools and advertisements. Pools elsewhere are not read: whoever may write them
+    /// decides which addresses the nodes answer for.
+    pub namespace: String,
+    /// Interfaces used where an advertisement names none; empty: those that hold the node's InternalIPs.
+    pub interfaces: Vec<String>,
+    /// How long a renewal of a Lease lasts.
+    pub lease_duration: Duration,
+}
+
+/// Announces until told to stop, then hands over.
+///
+/// # Errors
+/// Only at the start: sockets that this process may not open.
+pub async fn run(
+    client: Client,
+    config: AgentConfig,
+    telemetry: Telemetry,
+    stop: CancellationToken,
+) -> Result<(), AgentError> {
+    PacketSocket::check()?;
+    let (news, heard) = mpsc::channel(QUEUE);
+    tokio::spawn(LinkWatch::open()?.run(news.clone()));
+    let inputs = inputs(&client, &config.namespace, heard);
+    let mut agent = Agent::new(client, config, telemetry, news);
+    agent.announce(inputs, &stop).await;
+    Ok(())
+}
+
+fn inputs(
+    client: &Client,
+    namespace: &str,
+    heard: mpsc::Receiver<Input>,
+) -> impl Stream<Item = Input> + use<> {
+    let all = watcher::Config::default;
+    let namespaced = (Api::namespaced(client.clone(), namespace), Api::namespaced(client.clone(), namespace));
+    let local = stream::unfold(heard, |mut heard| async { heard.recv().await.map(|input| (input, heard)) });
+    let sources: [BoxStream<'static, Input>; 7] = [
+        updates(Api::all(client.clone()), all()).map(|update| Input::Services(Box::new(update))).boxed(),
+        updates(Api::all(client.clone()), all()).map(|update| Input::Slices(Box::new(update))).boxed(),
+        updates(Api::all(client.clone()), all()).map(|update| Input::Nodes(Box::new(update))).boxed(),
+        updates(namespaced.0, all()).map(|update| Input::Pools(Box::new(update))).boxed(),
+        updates(namespaced.1, all()).map(|update| Input::Advertisements(Box::new(update))).boxed(),
+        updates(Api::namespaced(client.clone(), namespace), lease::watch_config())
+            .map(|update| Input::Leases(Box::new(update)))
+            .boxed(),
+        local.boxed(),
+    ];
+    stream::select_all(sources)
+}
+
+struct Agent {
+    client: Client,
+    config: AgentConfig,
+    telemetry: Telemetry,
+    metrics: Metrics,
+    news: mpsc::Sender<Input>,
+    announcer: Announcer,
+    responders: Responders,
+    events: Events,
+    carried_out: Orders,
+    keeper: Option<(CancellationToken, JoinHandle<()>)>,
+}
+
+impl Agent {
+    fn new(client: Client, config: AgentConfig, telemetry: Telemetry, news: mpsc::Sender<Input>) -> Self {
+        let metrics = Metrics::default();
+        telemetry.register(|registry| metrics.register(registry));
+        Self {
+            announcer: Announcer::new(&config.node_name, config.interfaces.clone(), config.lease_duration),
+            responders: Responders::new(news.clone(), metrics.clone()),
+            events: Events::start(client.clone(), &config.node_name),
+            carried_out: Orders::default(),
+            keeper: None,
+            client,
+            config,
+            telemetry,
+            metrics,
+            news,
+        }
+    }
+
+    async fn announce(&mut self, inputs: impl Stream<Item = Input>, stop: &CancellationToken) {
+        let mut inputs = std::pin::pin!(inputs);
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = deadline::reached(self.announcer.next_deadline(Instant::now())) => {}
+                Some(input) = inputs.next() => self.take_all(input, inputs.as_mut()),
+            }
+            self.act();
+        }
+        self.hand_over(inputs).await;
+    }
+
+    /// Takes one input and all that wait behind it: one decision for all of them.
+    fn take_all(&mut self, first: Input, mut inputs: std::pin::Pin<&mut impl Stream<Item = Input>>) {
+        let now = Instant::now();
+        self.announcer.take(first, now);
+        for _ in 0..QUEUE {
+            match inputs.next().now_or_never().flatten() {
+                Some(input) => self.announcer.take(input, now),
+                None => break,
+            }
+        }
+    }
+
+    fn act(&mut self) {
+        let orders = self.announcer.decide(Instant::now()).clone();
+        // Also without new orders: an interface may have come back, or a responder have ended.
+        self.responders.carry_out(&orders, self.announcer.links());
+        if orders != self.carried_out {
+            self.report(&orders);
+            self.carried_out = orders;
+        }
+        self.metrics.lease_healthy.set(i64::from(self.announcer.is_healthy()));
+        if self.announcer.is_synced() && self.keeper.is_none() {
+            self.start_keeper();
+        }
+    }
+
+    fn start_keeper(&mut self) {
+        tracing::info!("all lists have arrived");
+        self.telemetry.readiness.set_ready();
+        let config = LeaseConfig {
+            namespace: self.config.namespace.clone(),
+            node: self.config.node_name.clone(),
+            node_uid: self.announcer.cluster().own_uid().map(str::to_owned),
+            duration: self.config.lease_duration,
+        };
+        let keeper = LeaseKeeper::new(self.client.clone(), config, self.news.clone(), self.metrics.clone());
+        let stop = CancellationToken::new();
+        self.keeper = Some((stop.clone(), tokio::spawn(keeper.run(stop))));
+    }
+
+    fn report(&self, orders: &Orders) {
+        for address in self.carried_out.beyond(orders) {
+            tracing::info!(%address, "giving an address up");
+            self.metrics.give_ups.inc();
+        }
+        for address in orders.beyond(&self.carried_out) {
+            self.report_takeover(address, &orders.owned[&address]);
+        }
+        self.metrics.owned_addresses.set(i64::try_from(orders.owned.len()).unwrap_or(i64::MAX));
+    }
+
+    fn report_takeover(&self, address: Ipv4Addr, interfaces: &BTreeSet<String>) {
+        self.metrics.takeovers.inc();
+        if interfaces.is_empty() {
+            tracing::warn!(%address, "taking an address over, but no interface to answer on is there and up");
+        } else {
+            tracing::info!(%address, ?interfaces, "taking an address over");
+        }
+        for service in
+            self.announcer.services_of(address).filter_map(|key| self.announcer.cluster().service(key))
+        {
+            self.events.node_assigned(service, address);
+        }
+    }
+
+    /// Gives the Lease up first and keeps answering until the next owners are heard: see [`crate::fence`].
+    async fn hand_over(&mut self, mut inputs: std::pin::Pin<&mut impl Stream<Item = Input>>) {
+        self.announcer.begin_stop();
+        self.act();
+        let released = self.keeper.take();
+        if let Some((stop, _)) = &released {
+            stop.cancel();
+        }
+        let limit = Instant::now() + HANDOVER;
+        while !self.carried_out.owned.is_empty() && Instant::now() < limit {
+            tokio::select! {
+                () = deadline::reached(Some(limit)) => {}
+                Some(input) = inputs.next() => self.take_all(input, inputs.as_mut()),
+            }
+            self.act();
+        }
+        if let Some((_, keeper)) = released {
+            // It needs half a duration at most, unless it waits for a renewal before.
+            let _ = tokio::time::timeout(self.config.lease_duration, keeper).await;
+        }
+        tracing::info!("stopped answering");
+    }
+}

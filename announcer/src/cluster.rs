@@ -1,0 +1,228 @@
+//! What the cluster says: Services, their endpoints, nodes, pools and advertisements in; for each address the
+//! nodes that may announce it out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+};
+
+use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
+use penstock_crds::{IPAddressPool, L2Advertisement};
+use penstock_model::{EndpointIndex, Node, ObjectKey, Service, ServiceType, TrafficPolicy};
+
+use crate::advertisement::{Advertisement, InterfaceSelection, Pool};
+
+/// What the objects allow for one address; whether a node is alive is not among it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assignment {
+    /// The nodes that may announce it.
+    pub nodes: BTreeSet<String>,
+    /// The interfaces that this node would use.
+    pub interfaces: InterfaceSelection,
+    /// The Services that have the address; more than one where it is shared.
+    pub services: BTreeSet<ObjectKey>,
+}
+
+/// The index. Every change says whether it may matter: heartbeats of nodes, for one, do not.
+#[derive(Debug)]
+pub struct Cluster {
+    own_name: String,
+    services: BTreeMap<ObjectKey, Service>,
+    endpoints: EndpointIndex,
+    nodes: BTreeMap<String, Node>,
+    node_uids: BTreeMap<String, String>,
+    pools: BTreeMap<ObjectKey, Pool>,
+    advertisements: BTreeMap<ObjectKey, Advertisement>,
+}
+
+impl Cluster {
+    /// An empty index for the node of this name.
+    #[must_use]
+    pub fn new(own_name: impl Into<String>) -> Self {
+        Self {
+            own_name: own_name.into(),
+            services: BTreeMap::new(),
+            endpoints: EndpointIndex::default(),
+            nodes: BTreeMap::new(),
+            node_uids: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            advertisements: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a new or changed Service.
+    pub fn apply_service(&mut self, object: &core::Service) -> bool {
+        let service = Service::from_object(object);
+        let announced =
+            service.service_type == ServiceType::LoadBalancer && !service.load_balancer_ips.is_empty();
+        if !announced {
+            return self.delete_service(&service.key);
+        }
+        let key = service.key.clone();
+        self.services.insert(key, service.clone()) != Some(service)
+    }
+
+    /// Forgets a Service.
+    pub fn delete_service(&mut self, key: &ObjectKey) -> bool {
+        self.services.remove(key).is_some()
+    }
+
+    /// Takes a new or changed slice.
+    pub fn apply_slice(&mut self, object: &discovery::EndpointSlice) -> bool {
+        let touched = self.endpoints.apply(object);
+        touched.iter().any(|service| self.services.contains_key(service))
+    }
+
+    /// Forgets a slice.
+    pub fn delete_slice(&mut self, key: &ObjectKey) -> bool {
+        let touched = self.endpoints.delete(key);
+        touched.iter().any(|service| self.services.contains_key(service))
+    }
+
+    /// Takes a new or changed Node.
+    pub fn apply_node(&mut self, object: &core::Node) -> bool {
+        let node = Node::from_object(object);
+        let uid = object.metadata.uid.clone().unwrap_or_default();
+        self.node_uids.insert(node.name.clone(), uid);
+        self.nodes.insert(node.name.clone(), node.clone()) != Some(node)
+    }
+
+    /// Forgets a Node.
+    pub fn delete_node(&mut self, name: &str) -> bool {
+        self.node_uids.remove(name);
+        self.nodes.remove(name).is_some()
+    }
+
+    /// Takes a new or changed pool.
+    pub fn apply_pool(&mut self, object: &IPAddressPool) -> bool {
+        let pool = Pool::from_object(object);
+        self.pools.insert(ObjectKey::of(&object.metadata), pool.clone()) != Some(pool)
+    }
+
+    /// Forgets a pool.
+    pub fn delete_pool(&mut self, key: &ObjectKey) -> bool {
+        self.pools.remove(key).is_some()
+    }
+
+    /// Takes a new or changed advertisement. One that cannot be read harms only itself.
+    pub fn apply_advertisement(&mut self, object: &L2Advertisement) -> bool {
+        let key = ObjectKey::of(&object.metadata);
+        match Advertisement::from_object(object) {
+            Ok(advertisement) => {
+                self.advertisements.insert(key, advertisement);
+            }
+            Err(error) => {
+                tracing::warn!(advertisement = %key, %error, "nothing is announced for an L2Advertisement");
+                self.advertisements.remove(&key);
+            }
+        }
+        true
+    }
+
+    /// Forgets an advertisement.
+    pub fn delete_advertisement(&mut self, key: &ObjectKey) -> bool {
+        self.advertisements.remove(key).is_some()
+    }
+
+    /// The keys of everything of a kind, for comparing with a complete list.
+    #[must_use]
+    pub fn keys(&self, kind: Kind) -> Vec<ObjectKey> {
+        match kind {
+            Kind::Services => self.services.keys().cloned().collect(),
+            Kind::Slices => self.endpoints.keys().cloned().collect(),
+            Kind::Nodes => self.nodes.keys().map(|name| ObjectKey::new("", name)).collect(),
+            Kind::Pools => self.pools.keys().cloned().collect(),
+            Kind::Advertisements => self.advertisements.keys().cloned().collect(),
+        }
+    }
+
+    /// This node, once it is known.
+    #[must_use]
+    pub fn own_node(&self) -> Option<&Node> {
+        self.nodes.get(&self.own_name)
+    }
+
+    /// The UID of this node's object.
+    #[must_use]
+    pub fn own_uid(&self) -> Option<&str> {
+        self.node_uids.get(&self.own_name).map(String::as_str)
+    }
+
+    /// A Service that has an address.
+    #[must_use]
+    pub fn service(&self, key: &ObjectKey) -> Option<&Service> {
+        self.services.get(key)
+    }
+
+    /// For each IPv4 address of a Service: who may announce it. Addresses in no advertised pool are not in it,
+    /// those that no node may announce are.
+    #[must_use]
+    pub fn assignments(&self) -> BTreeMap<Ipv4Addr, Assignment> {
+        let mut all: BTreeMap<Ipv4Addr, Assignment> = BTreeMap::new();
+        for service in self.services.values() {
+            for address in &service.load_balancer_ips {
+                let IpAddr::V4(v4) = address else {
+                    tracing::debug!(service = %service.key, %address, "IPv6 addresses are not announced yet");
+                    continue;
+                };
+                let advertisements = self.advertisements_of(*address);
+                if !advertisements.is_empty() {
+                    self.allow(service, &advertisements, all.entry(*v4).or_default());
+                }
+            }
+        }
+        all
+    }
+
+    fn advertisements_of(&self, address: IpAddr) -> Vec<&Advertisement> {
+        let pools: Vec<_> = self.pools.iter().filter(|(_, pool)| pool.contains(address)).collect();
+        let covers = |key: &ObjectKey, advertisement: &Advertisement| {
+            pools
+                .iter()
+                .any(|(pool_key, pool)| pool_key.namespace == key.namespace && advertisement.covers(pool))
+        };
+        self.advertisements.iter().filter(|(key, a)| covers(key, a)).map(|(_, a)| a).collect()
+    }
+
+    /// Adds what one Service allows; of a shared address every Service's nodes may announce it.
+    fn allow(&self, service: &Service, advertisements: &[&Advertisement], to: &mut Assignment) {
+        let (ready_nodes, any_ready) = self.endpoints.ready_nodes(&service.key);
+        to.services.insert(service.key.clone());
+        if !any_ready {
+            return;
+        }
+        let local = service.external_policy == TrafficPolicy::Local;
+        let serves = |node: &Node| !local || ready_nodes.contains(node.name.as_str());
+        for node in self.nodes.values().filter(|node| is_usable(node) && serves(node)) {
+            let selecting = advertisements.iter().filter(|a| a.selects(node));
+            for advertisement in selecting {
+                to.nodes.insert(node.name.clone());
+                if node.name == self.own_name {
+                    to.interfaces.extend(&advertisement.interfaces);
+                }
+            }
+        }
+    }
+}
+
+/// The kinds of the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Services.
+    Services,
+    /// EndpointSlices.
+    Slices,
+    /// Nodes.
+    Nodes,
+    /// IPAddressPools.
+    Pools,
+    /// L2Advertisements.
+    Advertisements,
+}
+
+fn is_usable(node: &Node) -> bool {
+    !node.network_unavailable && !node.excluded_from_load_balancers()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::*;
+
+const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 200);
+
+fn read<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn service(name: &str, policy: &str, ips: &[&str]) -> core::Service {
+    let ingress: Vec<Value> = ips.iter().map(|ip| json!({"ip": ip})).collect();
+    read(json!({
+        "metadata": {"name": name, "namespace": "d"},
+        "spec": {"type": "LoadBalancer", "externalTrafficPolicy": policy},
+        "status": {"loadBalancer": {"ingress": ingress}}
+    }))
+}
+
+fn slice(service: &str, endpoints: &[(&str, bool)]) -> discovery::EndpointSlice {
+    let endpoints: Vec<Value> = endpoints
+        .iter()
+        .map(|(node, ready)| {
+            json!({"addresses": ["10.244.0.4"], "nodeName": node, "conditions": {"ready": ready}})
+        })
+        .collect();
+    read(json!({
+        "metadata": {"name": service, "namespace": "d", "labels": {"kubernetes.io/service-name": service}},
+        "addressType": "IPv4", "ports": [{"port": 80}], "endpoints": endpoints
+    }))
+}
+
+fn node(name: &str, labels: &Value, network_unavailable: bool) -> core::Node {
+    let status = if network_unavailable { "True" } else { "False" };
+    read(json!({
+        "metadata": {"name": name, "uid": format!("uid-{name}"), "labels": labels},
+        "status": {"conditions": [{"type": "NetworkUnavailable", "status": status}]}
+    }))
+}
+
+fn pool(namespace: &str, name: &str, addresses: &[&str]) -> IPAddressPool {
+    read(json!({"apiVersion": "penstock.dev/v1alpha1", "kind": "IPAddressPool",
+        "metadata": {"name": name, "namespace": namespace}, "spec": {"addresses": addresses}}))
+}
+
+fn advertisement(name: &str, spec: &Value) -> L2Advertisement {
+    read(json!({"apiVersion": "penstock.dev/v1alpha1", "kind": "L2Advertisement",
+        "metadata": {"name": name, "namespace": "p"}, "spec": spec}))
+}
+
+/// Nodes n1 and n2, a pool that is announced, a Service with an endpoint on n1.
+fn cluster() -> Cluster {
+    let mut cluster = Cluster::new("n1");
+    cluster.apply_node(&node("n1", &json!({"rack": "r1"}), false));
+    cluster.apply_node(&node("n2", &json!({"rack": "r2"}), false));
+    cluster.apply_pool(&pool("p", "pool", &["203.0.113.200-203.0.113.239"]));
+    cluster.apply_advertisement(&advertisement("all", &json!({})));
+    cluster.apply_service(&service("s", "Cluster", &["203.0.113.200"]));
+    cluster.apply_slice(&slice("s", &[("n1", true)]));
+    cluster
+}
+
+fn nodes(cluster: &Cluster) -> Vec<String> {
+    cluster.assignments().remove(&VIP).map(|a| a.nodes.into_iter().collect()).unwrap_or_default()
+}
+
+#[test]
+fn who_may_announce() {
+    type Change = fn(&mut Cluster) -> bool;
+    let cases: [(&str, Change, &[&str]); 13] = [
+        ("all nodes", |_| false, &["n1", "n2"]),
+        ("Local", |c| c.apply_service(&service("s", "Local", &["203.0.113.200"])), &["n1"]),
+        ("no ready endpoint", |c| c.apply_slice(&slice("s", &[("n1", false)])), &[]),
+        ("no slice", |c| c.delete_slice(&ObjectKey::new("d", "s")), &[]),
+        (
+            "excluded",
+            |c| {
+                let label = json!({"node.kubernetes.io/exclude-from-external-load-balancers": ""});
+                c.apply_node(&node("n1", &label, false))
+            },
+            &["n2"],
+        ),
+        ("network unavailable", |c| c.apply_node(&node("n2", &json!({}), true)), &["n1"]),
+        ("node gone", |c| c.delete_node("n2"), &["n1"]),
+        (
+            "node selector",
+            |c| {
+                let spec = json!({"nodeSelectors": [{"matchLabels": {"rack": "r2"}}]});
+                c.apply_advertisement(&advertisement("all", &spec))
+            },
+            &["n2"],
+        ),
+        (
+            "another pool only",
+            |c| c.apply_advertisement(&advertisement("all", &json!({"ipAddressPools": ["other"]}))),
+            &[],
+        ),
+        (
+            "a pool of another namespace",
+            |c| {
+                c.delete_pool(&ObjectKey::new("p", "pool"));
+                c.apply_pool(&pool("tenant", "pool", &["203.0.113.0/24"]))
+            },
+            &[],
+        ),
+        ("pool shrunk", |c| c.apply_pool(&pool("p", "pool", &["203.0.113.201/32"])), &[]),
+        ("no advertisement", |c| c.delete_advertisement(&ObjectKey::new("p", "all")), &[]),
+        (
+            "broken advertisement",
+            |c| {
+                let bad =
+                    json!({"nodeSelectors": [{"matchExpressions": [{"key": "a", "operator": "Near"}]}]});
+                c.apply_advertisement(&advertisement("all", &bad))
+            },
+            &[],
+        ),
+    ];
+    for (what, change, expected) in cases {
+        let mut cluster = cluster();
+        change(&mut cluster);
+        assert_eq!(nodes(&cluster), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_shared_address_may_be_announced_by_the_nodes_of_any_of_its_services() {
+    let mut cluster = cluster();
+    cluster.apply_service(&service("s", "Local", &["203.0.113.200"]));
+    assert_eq!(nodes(&cluster), ["n1"]);
+    cluster.apply_service(&service("t", "Local", &["203.0.113.200"]));
+    cluster.apply_slice(&slice("t", &[("n2", true)]));
+    assert_eq!(nodes(&cluster), ["n1", "n2"]);
+    assert_eq!(cluster.assignments()[&VIP].services.len(), 2);
+}
+
+#[test]
+fn all_ipv4_addresses_of_a_service_count_and_ipv6_is_left_alone() {
+    let mut cluster = cluster();
+    let ips = ["203.0.113.200", "2001:db8:113::200", "203.0.113.201", "198.51.100.1"];
+    cluster.apply_service(&service("s", "Cluster", &ips));
+    let announced: Vec<String> = cluster.assignments().keys().map(ToString::to_string).collect();
+    assert_eq!(announced, ["203.0.113.200", "203.0.113.201"]);
+}
+
+#[test]
+fn a_service_that_changes_its_type_is_forgotten() {
+    let mut cluster = cluster();
+    let mut object = service("s", "Cluster", &["203.0.113.200"]);
+    object.spec.as_mut().unwrap().type_ = Some("ClusterIP".into());
+    assert!(cluster.apply_service(&object));
+    assert!(cluster.assignments().is_empty());
+}
+
+#[test]
+fn interfaces_are_those_of_the_advertisements_that_select_this_node() {
+    let mut cluster = cluster();
+    let rack = |rack: &str, interface: &str| json!({"nodeSelectors": [{"matchLabels": {"rack": rack}}], "interfaces": [interface]});
+    cluster.apply_advertisement(&advertisement("r1", &rack("r1", "bond0")));
+    cluster.apply_advertisement(&advertisement("r2", &rack("r2", "eth7")));
+    let expected = InterfaceSelection { default: true, named: BTreeSet::from(["bond0".into()]) };
+    assert_eq!(cluster.assignments()[&VIP].interfaces, expected);
+}
+
+#[test]
+fn what_does_not_matter_says_so() {
+    let mut cluster = cluster();
+    assert!(!cluster.apply_node(&node("n1", &json!({"rack": "r1"}), false)), "the same node again");
+    assert!(!cluster.apply_service(&service("s", "Cluster", &["203.0.113.200"])), "the same Service");
+    assert!(!cluster.apply_slice(&slice("cluster-internal", &[("n1", true)])), "no address behind it");
+    assert!(!cluster.apply_service(&service("pending", "Cluster", &[])), "no address yet");
+    assert!(cluster.apply_node(&node("n1", &json!({}), false)));
+    assert_eq!(cluster.own_uid(), Some("uid-n1"));
+}

@@ -1,0 +1,39 @@
+//! Tells the network where an address lives: ARP for IPv4, one owner per address.
+//!
+//! ```text
+//! watches, Leases, links, heard claims -> Announcer (pure) -> Orders -> responders (one task per interface)
+//! ```
+//!
+//! # Tasks
+//! - [`agent::run`]'s own task owns the [`Announcer`]: all that the cluster says goes in, [`Orders`] come out.
+//! - One task per interface owns a packet socket and a [`speaker::ArpSpeaker`]; it answers without asking anybody,
+//!   so neither a busy agent nor an API server that is away delays an answer.
+//! - One task renews this node's Lease ([`lease`]), one reads links and addresses ([`link`]), one writes events.
+//!
+//! # One owner, without a coordinator
+//! Every node computes the owner of every address by itself ([`election`]) from the same facts: which nodes may
+//! announce it ([`cluster`]) and which are alive ([`liveness`]). Nodes may disagree for as long as news travel;
+//! [`fence`] says how they settle when one of them cannot hear the news.
+//!
+//! # What comes later
+//! NDP joins as a second speaker on the same responder; BGP and BFD take the same [`Orders`].
+
+pub mod advertisement;
+pub mod agent;
+mod announcer;
+pub mod arp;
+pub mod cluster;
+mod deadline;
+pub mod election;
+mod event;
+pub mod fence;
+pub mod lease;
+pub mod link;
+pub mod liveness;
+mod metrics;
+pub mod packet_socket;
+pub mod responder;
+pub mod speaker;
+
+pub use announcer::{Announcer, Input, Orders};
+pub use metrics::Metrics;

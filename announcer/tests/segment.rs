@@ -1,0 +1,299 @@
+//! Real frames on a real segment: a veth pair between two network namespaces. The namespaces have no names; they
+//! and the pair in them go with the last descriptor that holds them, however the test ends.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // Clippy's exception for tests leaves out their functions.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    net::Ipv4Addr,
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use nix::sched::{CloneFlags, setns, unshare};
+use penstock_announcer::{
+    Input, Metrics, Orders,
+    arp::{ArpFrame, Mac, Operation},
+    link::{Link, LinkWatch},
+    packet_socket::PacketSocket,
+    responder::{Responder, Responders},
+    speaker::Announced,
+};
+use tokio::sync::mpsc;
+
+/// Far more than any of this takes, on any machine.
+const LIMIT: Duration = Duration::from_secs(20);
+const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 200);
+const NOT_OURS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 201);
+
+/// A network namespace without a name.
+struct Namespace(File);
+
+impl Namespace {
+    fn new() -> Self {
+        let made = std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("network namespaces need root: run the tests as root");
+            File::open("/proc/thread-self/ns/net").unwrap()
+        });
+        Self(made.join().unwrap())
+    }
+
+    /// Runs on a thread inside the namespace. Sockets made there stay in it.
+    fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let runtime = tokio::runtime::Handle::current();
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(&self.0, CloneFlags::CLONE_NEWNET).unwrap();
+                let _entered = runtime.enter();
+                work()
+            });
+            thread.join().unwrap()
+        })
+    }
+
+    fn ip(&self, arguments: &str) {
+        let output = self
+            .inside(|| Command::new("ip").args(arguments.split_whitespace()).output())
+            .expect("ip (iproute2)");
+        assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    async fn link(&self, name: &str) -> Link {
+        let watch = self.inside(|| LinkWatch::open().unwrap());
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let links = watch.list().await.unwrap();
+            if let Some(link) = links.into_iter().find(|link| link.name == name && link.is_usable()) {
+                return link;
+            }
+            assert!(Instant::now() < deadline, "{name} never came up");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// A node's namespace with `eth0` and a client's with `eth0`, joined.
+struct Segment {
+    node: Namespace,
+    node_link: Link,
+    client: Namespace,
+    client_link: Link,
+    client_socket: PacketSocket,
+}
+
+impl Segment {
+    async fn new() -> Self {
+        let (node, client) = (Namespace::new(), Namespace::new());
+        node.ip("link add eth0 type veth peer name peer0");
+        let file = {
+            use std::os::fd::AsRawFd;
+            format!("/proc/{}/fd/{}", std::process::id(), client.0.as_raw_fd())
+        };
+        node.ip(&format!("link set peer0 netns {file} name eth0"));
+        node.ip("addr add 203.0.113.11/24 dev eth0");
+        node.ip("link set eth0 up");
+        client.ip("addr add 203.0.113.1/24 dev eth0");
+        client.ip("link set eth0 up");
+        let (node_link, client_link) = (node.link("eth0").await, client.link("eth0").await);
+        let client_socket = client.inside(|| PacketSocket::open(client_link.index).unwrap());
+        Self { node, node_link, client, client_link, client_socket }
+    }
+
+    fn responder(&self) -> (Responder, mpsc::Receiver<Input>, Metrics) {
+        let (news, heard) = mpsc::channel(16);
+        let metrics = Metrics::default();
+        let socket = self.node.inside(|| PacketSocket::open(self.node_link.index).unwrap());
+        (Responder::start(&self.node_link, socket, news, metrics.clone()), heard, metrics)
+    }
+
+    /// A question of its own asker, so that each answer shows which question it belongs to.
+    fn question(&self, target: Ipv4Addr) -> ArpFrame {
+        static ASKERS: AtomicU32 = AtomicU32::new(0x0a00_0001);
+        let asker = Ipv4Addr::from(ASKERS.fetch_add(1, Ordering::Relaxed));
+        ArpFrame {
+            destination: Mac::BROADCAST,
+            operation: Operation::Request,
+            sender: (self.client_link.mac, asker),
+            target: (Mac([0; 6]), target),
+        }
+    }
+
+    async fn send(&self, frame: &ArpFrame) {
+        self.client_socket.send(&frame.to_bytes()).await.unwrap();
+    }
+
+    /// The next frame at the client that `wanted` accepts.
+    async fn expect(&self, what: &str, wanted: impl Fn(&ArpFrame) -> bool) -> ArpFrame {
+        let search = async {
+            loop {
+                let bytes = self.client_socket.receive().await.unwrap();
+                if let Some(frame) = ArpFrame::parse(&bytes).filter(|frame| wanted(frame)) {
+                    return frame;
+                }
+            }
+        };
+        tokio::time::timeout(LIMIT, search).await.unwrap_or_else(|_| panic!("no {what}"))
+    }
+
+    /// Asks until answered: whoever was told to answer may still be about to begin.
+    async fn ask_until_answered(&self, target: Ipv4Addr) -> ArpFrame {
+        let deadline = Instant::now() + LIMIT;
+        while Instant::now() < deadline {
+            let question = self.question(target);
+            self.send(&question).await;
+            let answer = self.expect("answer", |frame| is_answer(frame, &question));
+            if let Ok(frame) = tokio::time::timeout(Duration::from_millis(200), answer).await {
+                return frame;
+            }
+        }
+        panic!("nobody answers for {target}");
+    }
+
+    /// Silence is proved by order, not by waiting: questions are answered one after the other, so when the one for
+    /// `owned` has its answer, any earlier one would have had its own before.
+    async fn assert_silent(&self, what: &str, earlier: &ArpFrame, bytes: &[u8], owned: Ipv4Addr) {
+        let later = self.question(owned);
+        self.client_socket.send(bytes).await.unwrap();
+        self.send(&later).await;
+        let answer = self.expect("answer", |f| is_answer(f, earlier) || is_answer(f, &later)).await;
+        assert!(is_answer(&answer, &later), "{what} was answered");
+    }
+}
+
+fn is_answer(frame: &ArpFrame, question: &ArpFrame) -> bool {
+    frame.operation == Operation::Reply
+        && frame.target == question.sender
+        && frame.sender.1 == question.target.1
+}
+
+fn announced(addresses: &[Ipv4Addr], claiming: bool) -> Announced {
+    let addresses = addresses.iter().copied().collect();
+    Announced { addresses, claiming, own_macs: BTreeSet::new() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_answers_for_what_it_owns_and_for_nothing_else() {
+    let segment = Segment::new().await;
+    let (responder, _news, metrics) = segment.responder();
+    responder.set(announced(&[VIP], false));
+    let answer = segment.ask_until_answered(VIP).await;
+    assert_eq!(answer.sender, (segment.node_link.mac, VIP));
+    assert_eq!(answer.destination, segment.client_link.mac);
+    assert!(metrics.arp_requests_answered.get() >= 1);
+
+    let foreign = segment.question(NOT_OURS);
+    segment.assert_silent("another address", &foreign, &foreign.to_bytes(), VIP).await;
+    let elsewhere = ArpFrame { destination: Mac([2, 0, 0, 0, 0, 9]), ..segment.question(VIP) };
+    segment.assert_silent("another station's question", &elsewhere, &elsewhere.to_bytes(), VIP).await;
+    let plain = segment.question(VIP);
+    let bytes = plain.to_bytes();
+    let tagged = [&bytes[..12], &[0x81, 0, 0, 5], &bytes[12..]].concat();
+    segment.assert_silent("a question in a VLAN", &plain, &tagged, VIP).await;
+    segment.assert_silent("a short frame", &plain, &bytes[..41], VIP).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_giving_up_it_is_silent() {
+    let segment = Segment::new().await;
+    let (responder, _news, _) = segment.responder();
+    responder.set(announced(&[VIP, NOT_OURS], false));
+    segment.ask_until_answered(VIP).await;
+    responder.set(announced(&[NOT_OURS], true));
+    // Its claim of the other address shows that it has taken the new orders.
+    segment.expect("claim", |f| f.sender.1 == NOT_OURS && f.sender == f.target).await;
+    let question = segment.question(VIP);
+    segment.assert_silent("an address given up", &question, &question.to_bytes(), NOT_OURS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn taking_over_moves_the_neighbour_entries_of_a_real_kernel() {
+    let segment = Segment::new().await;
+    segment.client.ip(&format!("neigh replace {VIP} lladdr 02:00:00:00:00:09 dev eth0 nud reachable"));
+    let (responder, _news, _) = segment.responder();
+    responder.set(announced(&[VIP], true));
+    let is_claim = |f: &ArpFrame| f.sender == (segment.node_link.mac, VIP) && f.destination == Mac::BROADCAST;
+    let request = segment.expect("announcement", |f| is_claim(f) && f.operation == Operation::Request).await;
+    assert_eq!(request.target.1, VIP);
+    let reply = segment.expect("gratuitous reply", |f| is_claim(f) && f.operation == Operation::Reply).await;
+    assert_eq!(reply.target, reply.sender);
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let shown = segment
+            .client
+            .inside(|| Command::new("ip").args(["neigh", "show", "to"]).arg(VIP.to_string()).output());
+        let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+        if shown.contains(&segment.node_link.mac.to_string()) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the client's kernel still has {shown}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn debians_arping_gets_an_answer() {
+    let segment = Segment::new().await;
+    let (responder, _news, _) = segment.responder();
+    responder.set(announced(&[VIP], false));
+    segment.ask_until_answered(VIP).await;
+    let arping = segment.client.inside(|| {
+        Command::new("arping").args(["-i", "eth0", "-c", "1", "-w", "10", &VIP.to_string()]).output()
+    });
+    let arping = arping.expect("arping must be installed");
+    let output = String::from_utf8_lossy(&arping.stdout);
+    assert!(output.contains(&segment.node_link.mac.to_string()), "{output}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_hears_a_foreign_claim() {
+    let segment = Segment::new().await;
+    let (responder, mut news, metrics) = segment.responder();
+    responder.set(announced(&[VIP], false));
+    segment.ask_until_answered(VIP).await;
+    for claim in ArpFrame::gratuitous(segment.client_link.mac, VIP) {
+        segment.send(&claim).await;
+        let heard = tokio::time::timeout(LIMIT, news.recv()).await.expect("nothing heard").unwrap();
+        let Input::Claim { address, by, interface } = heard else { panic!("{heard:?}") };
+        assert_eq!((address, by, interface.as_str()), (VIP, segment.client_link.mac, "eth0"));
+    }
+    assert_eq!(metrics.foreign_claims.get(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interface_that_goes_down_and_comes_back_is_answered_on_again() {
+    let segment = Segment::new().await;
+    let (sender, mut news) = mpsc::channel(16);
+    let watch = segment.node.inside(|| LinkWatch::open().unwrap());
+    tokio::spawn(watch.run(sender.clone()));
+    let mut responders = Responders::new(sender, Metrics::default());
+    let orders = Orders { owned: [(VIP, ["eth0".to_owned()].into())].into(), claiming: true };
+    let usable = |links: &[Link]| links.iter().any(|l| l.name == "eth0" && l.is_usable());
+
+    let links = links_that(&mut news, usable).await;
+    assert!(links.iter().any(|l| l.addresses.contains(&"203.0.113.11".parse().unwrap())), "{links:?}");
+    segment.node.inside(|| responders.carry_out(&orders, &links));
+    segment.ask_until_answered(VIP).await;
+
+    segment.node.ip("link set eth0 down");
+    let links = links_that(&mut news, |links| !usable(links)).await;
+    segment.node.inside(|| responders.carry_out(&orders, &links));
+    segment.node.ip("link set eth0 up");
+    let links = links_that(&mut news, usable).await;
+    segment.node.inside(|| responders.carry_out(&orders, &links));
+    segment.client.link("eth0").await;
+    segment.ask_until_answered(VIP).await;
+}
+
+async fn links_that(news: &mut mpsc::Receiver<Input>, wanted: impl Fn(&[Link]) -> bool) -> Vec<Link> {
+    let search = async {
+        loop {
+            match news.recv().await {
+                Some(Input::Links(links)) if wanted(&links) => return links,
+                Some(_) => {}
+                None => panic!("the watch ended"),
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, search).await.expect("no such links")
+}
