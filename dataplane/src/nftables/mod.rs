@@ -1,6 +1,6 @@
 //! The nftables backend, in the shared layout: no chain, no rule and no map belongs to one Service. A
-//! frontend is an element of a verdict map, an endpoint an element of one global map with the frontend and an
-//! index as its key, and chains exist per *number* of endpoints. A change costs a handful of elements,
+//! frontend is an element of a verdict map, an endpoint an element of one global map (per protocol and family)
+//! with the frontend and an index as its key, and chains exist per *number* of endpoints. A change costs a handful of elements,
 //! because nothing that grows with the cluster has to be rewritten or read back.
 //!
 //! [`Slots`] decide (pure), a [`Transaction`] is the decision, `text` writes it down, [`Nft`] runs it.

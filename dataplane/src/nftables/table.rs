@@ -3,9 +3,13 @@
 use std::fmt::Write as _;
 
 use ipnet::IpNet;
+use penstock_model::Protocol;
 
 /// Family and name of the only table that is ours.
 pub(super) const TABLE: &str = "inet penstock";
+
+/// All that a Service port can have.
+const PROTOCOLS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
 
 /// What the rules depend on besides Services.
 #[derive(Clone, Debug)]
@@ -89,11 +93,20 @@ fn sets(n: &str, ip: &str) -> String {
         "  set cluster{n} {{ type {address}; flags interval; }}
   map services{n} {{ typeof {ip} daddr . meta l4proto . th dport : verdict; }}
   map refused{n} {{ typeof {ip} daddr . meta l4proto . th dport : verdict; }}
-  # The modulus only declares the index's type.
-  map endpoints{n} {{
-    typeof {ip} daddr . meta l4proto . th dport . numgen random mod 65536 : {ip} daddr . th dport
-  }}
   set hairpin{n} {{ typeof {ip} saddr . {ip} daddr; }}
+"
+    ) + &PROTOCOLS.map(|protocol| endpoint_map(n, ip, protocol)).concat()
+}
+
+/// One map a protocol: with one map for all, its value would be `th dport`, and nft 1.0.6 cannot add a rule
+/// that uses such a map later than the map (\"conflicting protocols specified: ip vs. th\"). The modulus
+/// only declares the index's type.
+fn endpoint_map(n: &str, ip: &str, protocol: Protocol) -> String {
+    let protocol = protocol.lower();
+    format!(
+        "  map {protocol}-endpoints{n} {{
+    typeof {ip} daddr . {protocol} dport . numgen random mod 65536 : {ip} daddr . {protocol} dport
+  }}
 "
     )
 }
@@ -120,7 +133,9 @@ pub(super) fn chains(count: u32, config: &TableConfig) -> String {
         }
     };
     let goto_pick = format!("goto pick-{count}");
-    chain("pick", &[pick("ip", "4", count), pick("ip6", "6", count)]);
+    let picks =
+        PROTOCOLS.map(|protocol| [pick("ip", "4", protocol, count), pick("ip6", "6", protocol, count)]);
+    chain("pick", picks.as_flattened());
     chain("external", &["jump mark-masquerade".into(), goto_pick.clone()]);
     let off_cluster = [("ip", "4", true), ("ip6", "6", false)]
         .iter()
@@ -130,9 +145,10 @@ pub(super) fn chains(count: u32, config: &TableConfig) -> String {
     text
 }
 
-fn pick(ip: &str, n: &str, count: u32) -> String {
+fn pick(ip: &str, n: &str, protocol: Protocol, count: u32) -> String {
+    let protocol = protocol.lower();
     format!(
-        "meta nfproto ipv{n} dnat {ip} to \
-         {ip} daddr . meta l4proto . th dport . numgen random mod {count} map @endpoints{n}"
+        "dnat {ip} to {ip} daddr . {protocol} dport . numgen random mod {count} \
+         map @{protocol}-endpoints{n}"
     )
 }

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use penstock_model::{Family, FrontendAddress};
+use penstock_model::{Family, FrontendAddress, Protocol};
 
 use super::{
     table::{self, TABLE, TableConfig},
@@ -45,10 +45,20 @@ fn map(key: &ElementKey) -> &'static str {
         (ElementKey::Service(_), Family::IPv6) => "services6",
         (ElementKey::Refused(_), Family::IPv4) => "refused4",
         (ElementKey::Refused(_), Family::IPv6) => "refused6",
-        (ElementKey::Endpoint(..), Family::IPv4) => "endpoints4",
-        (ElementKey::Endpoint(..), Family::IPv6) => "endpoints6",
+        (ElementKey::Endpoint(frontend, _), family) => endpoint_map(frontend.protocol, family),
         (ElementKey::Hairpin(_), Family::IPv4) => "hairpin4",
         (ElementKey::Hairpin(_), Family::IPv6) => "hairpin6",
+    }
+}
+
+fn endpoint_map(protocol: Protocol, family: Family) -> &'static str {
+    match (protocol, family) {
+        (Protocol::Tcp, Family::IPv4) => "tcp-endpoints4",
+        (Protocol::Tcp, Family::IPv6) => "tcp-endpoints6",
+        (Protocol::Udp, Family::IPv4) => "udp-endpoints4",
+        (Protocol::Udp, Family::IPv6) => "udp-endpoints6",
+        (Protocol::Sctp, Family::IPv4) => "sctp-endpoints4",
+        (Protocol::Sctp, Family::IPv6) => "sctp-endpoints6",
     }
 }
 
@@ -59,8 +69,7 @@ impl std::fmt::Display for Key<'_> {
         match self.0 {
             ElementKey::Service(frontend) | ElementKey::Refused(frontend) => frontend_key(frontend, f),
             ElementKey::Endpoint(frontend, index) => {
-                frontend_key(frontend, f)?;
-                write!(f, " . {index}")
+                write!(f, "{} . {} . {index}", frontend.ip, frontend.port)
             }
             ElementKey::Hairpin(ip) => write!(f, "{ip} . {ip}"),
         }
@@ -111,14 +120,14 @@ mod tests {
         assert!(chains.lines().all(|l| l.starts_with("add chain") || l.starts_with("add rule")), "{chains}");
         assert_eq!(
             elements,
-            "delete element inet penstock endpoints4 { 10.96.0.10 . udp . 53 . 1 }\n\
-             delete element inet penstock refused4 { 10.96.0.10 . udp . 53 }\n\
+            "delete element inet penstock refused4 { 10.96.0.10 . udp . 53 }\n\
              delete element inet penstock refused6 { 2001:db8:96::10 . udp . 53 }\n\
-             add element inet penstock endpoints6 { 2001:db8:96::10 . udp . 53 . 0 : 2001:db8::5 . 5353 }\n\
+             delete element inet penstock udp-endpoints4 { 10.96.0.10 . 53 . 1 }\n\
              add element inet penstock hairpin4 { 10.244.0.5 . 10.244.0.5 }\n\
              add element inet penstock refused4 { 10.96.0.10 . udp . 53 : goto reject-connection }\n\
              add element inet penstock services4 { 10.96.0.10 . udp . 53 : goto external-2, \
-             10.96.0.11 . udp . 53 : goto cluster-2 }\n"
+             10.96.0.11 . udp . 53 : goto cluster-2 }\n\
+             add element inet penstock udp-endpoints6 { 2001:db8:96::10 . 53 . 0 : 2001:db8::5 . 5353 }\n"
         );
     }
 }

@@ -1,6 +1,6 @@
 //! What packets see while objects change.
 
-use penstock_model::Protocol::Tcp;
+use penstock_model::Protocol::{Tcp, Udp};
 
 use crate::{
     echo::{Connection, Outcome, ask},
@@ -10,6 +10,7 @@ use crate::{
 };
 
 const WEB: &str = "10.96.0.10:80";
+const BOTH6: Expect = Expect::Answers(&[("p1", "2001:db8:244::1"), ("p2", "2001:db8:244::2")]);
 const P2: (&str, &str) = ("p2", "10.244.0.2");
 
 const fn from_p1(to: &'static str, expect: Expect) -> Flow {
@@ -49,6 +50,23 @@ fn the_last_endpoint_gone_means_refused_and_back_means_served() {
     check_all(&programmed.lab, &[from_p1(WEB, Expect::Refused)]);
     programmed.set_web_endpoints(&["10.244.0.3"]);
     check_all(&programmed.lab, &[from_p1(WEB, Expect::Answers(&[P2]))]);
+}
+
+#[test]
+fn a_number_of_endpoints_that_nobody_had_gets_its_chains_later() {
+    let mut programmed = Programmed::new();
+    assert!(!programmed.lab.node.nft("list table inet penstock").contains("pick-3"));
+    programmed.set_web_endpoints(&["10.244.0.2", "10.244.0.3", "10.244.0.4"]);
+    // Nobody has 10.244.0.4: the node refuses to send there.
+    programmed.lab.node.ip("route add prohibit 10.244.0.4");
+    let mut reached = std::collections::BTreeSet::new();
+    while reached.len() < 3 {
+        match ask(&programmed.lab.p1, Tcp, WEB.parse().unwrap()) {
+            Outcome::Answered(answer) => reached.insert(answer.by),
+            _ => reached.insert("nobody".into()),
+        };
+    }
+    check_all(&programmed.lab, &[Flow { protocol: Udp, ..from_p1("[2001:db8:96::10]:53", BOTH6) }]);
 }
 
 #[test]

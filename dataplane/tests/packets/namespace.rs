@@ -4,13 +4,18 @@ use std::{
     fs::File,
     path::Path,
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
 };
 
 use nix::sched::{CloneFlags, setns};
 
+const PREFIX: &str = "penstock-packets-";
 static NEXT: AtomicU32 = AtomicU32::new(0);
+static SWEPT: Once = Once::new();
 
 /// A network namespace without a route out of the test.
 #[derive(Debug)]
@@ -23,7 +28,8 @@ impl Namespace {
     pub(crate) fn new(role: &str) -> Self {
         assert!(nix::unistd::geteuid().is_root(), "this test makes network namespaces: run it as root");
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("penstock-{}-{number}-{role}", std::process::id());
+        SWEPT.call_once(sweep);
+        let name = format!("{PREFIX}{}-{number}-{role}", std::process::id());
         run("ip", &["netns", "add", &name]);
         let namespace = Self { name };
         namespace.ip("link set lo up");
@@ -73,6 +79,17 @@ impl Drop for Namespace {
     fn drop(&mut self) {
         // Not `run`: a second panic would end the process before the other namespaces are gone.
         let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+    }
+}
+
+/// Removes what a run left that was killed.
+fn sweep() {
+    for line in run("ip", &["netns", "list"]).lines() {
+        let name = line.split_whitespace().next().unwrap_or_default();
+        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            run("ip", &["netns", "del", name]);
+        }
     }
 }
 
