@@ -72,12 +72,12 @@ impl Cluster {
         let topology = Topology::new(name)?;
         let admin = admin_kubeconfig(&topology);
         ensure!(admin.exists(), "no cluster {name} is up; run: penstock-e2e up --name {name}");
-        Self::of(topology)
+        Self::of(topology, Tools::build()?)
     }
 
-    pub(crate) fn of(topology: Topology) -> Result<Self> {
+    pub(crate) fn of(topology: Topology, tools: Tools) -> Result<Self> {
         let ledger = Ledger::open(topology.state_dir().join("processes"))?;
-        Ok(Self { tools: Tools::build()?, ledger, topology })
+        Ok(Self { topology, tools, ledger })
     }
 
     /// Its names.

@@ -157,6 +157,8 @@ pub fn controller_manager_args(files: &Files, kubeconfig: &Path, port: u16) -> V
         files.arg("service-account-private-key-file", "service-account.key"),
         files.arg("cluster-signing-cert-file", "ca.crt"),
         files.arg("cluster-signing-key-file", "ca.key"),
+        // The default is made when missing, in the machine's /usr/libexec.
+        files.arg("flex-volume-plugin-dir", "volume-plugins"),
         "--use-service-account-credentials=true".into(),
         "--leader-elect=false".into(),
         "--allocate-node-cidrs=true".into(),

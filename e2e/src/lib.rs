@@ -9,6 +9,7 @@
 //! | [`control_plane`], [`machine`], [`node`], [`forward`] | The processes of a cluster |
 //! | [`local_images`] | The one object that a cluster has from the start |
 //! | [`startup`], [`teardown`], [`cluster`] | `up`, `down`, and the handle that tests and the demo use |
+//! | [`install`], [`seed`], [`demo`] | Penstock on the cluster, the seed's Services, and both shown |
 //!
 //! Nothing here is simulated: etcd, the API server, the kubelets and containerd are the real programs. What is unusual
 //! is only where they run: every "machine" is a network namespace on one bridge that has no way out.
@@ -16,8 +17,10 @@
 pub mod cgroup;
 pub mod cluster;
 pub mod control_plane;
+pub mod demo;
 pub mod forward;
 pub mod images;
+pub mod install;
 pub mod kubeconfig;
 pub mod local_images;
 pub mod machine;
@@ -27,6 +30,7 @@ pub mod packages;
 pub mod pki;
 pub mod process;
 pub mod progress;
+pub mod seed;
 pub mod segment;
 pub mod startup;
 pub mod teardown;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use penstock_e2e::cluster::Cluster;
+use penstock_e2e::demo::demo;
 use penstock_e2e::forward::Forward;
 use penstock_e2e::machine::Machine;
 use penstock_e2e::topology::Topology;
@@ -31,6 +32,8 @@ struct Instance {
 enum Action {
     /// Bring a cluster up, or find that it is.
     Up(Instance),
+    /// Bring a cluster up with Penstock and the seed's Services on it, and show who answers.
+    Demo(Instance),
     /// Remove every trace of a cluster.
     Down(Instance),
     /// Show a cluster's processes and nodes.
@@ -70,6 +73,9 @@ fn main() -> ExitCode {
 fn run(action: Action) -> Result<ExitCode> {
     match action {
         Action::Up(instance) => up(&Topology::new(&instance.name)?),
+        Action::Demo(instance) => {
+            runtime()?.block_on(demo(&Topology::new(&instance.name)?)).map(|()| ExitCode::SUCCESS)
+        }
         Action::Down(instance) => teardown::down(&Topology::new(&instance.name)?).map(|()| ExitCode::SUCCESS),
         Action::Status(instance) => status(&instance.name),
         Action::Machine { hostname, root, keep } => {

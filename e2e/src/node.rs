@@ -16,7 +16,7 @@ use crate::kubeconfig::{self, Credential};
 use crate::machine::Machine;
 use crate::pki::Authority;
 use crate::process::{Ledger, Process, Sandbox, Spec};
-use crate::topology::{CLIENT, Place};
+use crate::topology::{CLIENT, CLUSTER_DNS, Place};
 use crate::wait::{Look, until_blocking};
 
 /// How long containerd and the machine may take to be ready; it bounds the wait for a broken one.
@@ -235,6 +235,8 @@ fn kubelet_config(root: &Path) -> Value {
             "nodefs.available": "0%", "nodefs.inodesFree": "0%",
         },
         "imageGCHighThresholdPercent": 100,
+        "clusterDNS": [CLUSTER_DNS.to_string()],
+        "clusterDomain": "cluster.local",
         "resolvConf": path(&root.join("resolv.conf")),
         "volumePluginDir": "/var/lib/kubelet/volumeplugins",
     })

@@ -26,7 +26,7 @@ use crate::process::{Process, Sandbox, Spec};
 use crate::progress::{Step, step};
 use crate::segment;
 use crate::teardown;
-use crate::tools::cache_dir;
+use crate::tools::{Tools, cache_dir};
 use crate::topology::{API_PORT, CONTROL_PLANE, Place, Topology, netns_file};
 use crate::wait::{Look, until};
 
@@ -39,13 +39,18 @@ const READY: Duration = Duration::from_secs(180);
 /// One sentence about what is missing or what failed, and where the logs are.
 pub async fn up(topology: &Topology) -> Result<Cluster> {
     packages::ensure()?;
-    let cluster = Cluster::of(topology.clone())?;
+    let tools = Tools::build()?;
     let images = Images::build()?;
-    if admin_kubeconfig(topology).exists() && cluster.status().await?.is_healthy() {
-        return Ok(cluster);
+    if admin_kubeconfig(topology).exists() {
+        let cluster = Cluster::of(topology.clone(), tools.clone())?;
+        if cluster.status().await?.is_healthy() {
+            return Ok(cluster);
+        }
     }
-    teardown::down(topology)?;
-    let cluster = Cluster::of(topology.clone())?;
+    if !teardown::leftovers(topology)?.is_empty() {
+        teardown::down(topology)?;
+    }
+    let cluster = Cluster::of(topology.clone(), tools)?;
     let started = Startup { cluster, images, harness: harness_program()? }.run().await;
     started.with_context(|| {
         let (logs, name) = (topology.state_dir().join("processes"), topology.name());

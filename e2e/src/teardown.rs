@@ -13,7 +13,7 @@ use crate::cgroup::Cgroup;
 use crate::netns;
 use crate::packages::ensure_root;
 use crate::process::Ledger;
-use crate::progress::step;
+use crate::progress::{say, step};
 use crate::topology::{Topology, netns_file};
 use crate::wait::{Look, until_blocking};
 
@@ -26,6 +26,10 @@ const RELEASE: Duration = Duration::from_secs(20);
 /// When something cannot be removed, or is still there afterwards; each such thing is named.
 pub fn down(topology: &Topology) -> Result<()> {
     ensure_root()?;
+    if leftovers(topology)?.is_empty() {
+        say(&format!("nothing of the cluster {topology} is there"));
+        return Ok(());
+    }
     step(format!("remove the cluster {topology}"), || remove(topology))
 }
 

@@ -110,24 +110,26 @@ impl Module {
         let source = tempfile::tempdir().context("make a directory for go.mod")?;
         fs::write(source.path().join("go.mod"), self.go_mod).context("write go.mod")?;
         fs::write(source.path().join("go.sum"), self.go_sum).context("write go.sum")?;
-        for (package, program) in self.programs {
-            let mut command = Command::new("go");
-            command
-                .args(["build", "-trimpath", "-ldflags", ldflags, "-o"])
-                .arg(staging.join(program))
-                .arg(package);
-            command.env("CGO_ENABLED", "0").current_dir(source.path()).stdin(Stdio::null());
-            let output =
-                command.output().context("run go; install Go 1.26 or later and put it on the PATH")?;
-            if !output.status.success() {
-                return Err(anyhow!(
-                    "go build {package} failed:\n{}",
-                    String::from_utf8_lossy(&output.stderr)
-                ));
-            }
+        // All at once: with a directory to write to, go compiles and links what it can in parallel.
+        let packages = self.programs.iter().map(|(package, _)| *package);
+        let mut command = Command::new("go");
+        command.args(["build", "-trimpath", "-ldflags", ldflags, "-o"]).arg(staging.join("")).args(packages);
+        command.env("CGO_ENABLED", "0").current_dir(source.path()).stdin(Stdio::null());
+        let output = command.output().context("run go; install Go 1.26 or later and put it on the PATH")?;
+        if !output.status.success() {
+            return Err(anyhow!("go build failed:\n{}", String::from_utf8_lossy(&output.stderr)));
         }
-        Ok(())
+        self.programs.iter().try_for_each(|(package, program)| {
+            let built = staging.join(built_name(package));
+            fs::rename(&built, staging.join(program)).with_context(|| format!("rename {}", built.display()))
+        })
     }
+}
+
+/// What go names a program: the last part of its package's path that is not a major version.
+fn built_name(package: &str) -> &str {
+    let is_version = |part: &&str| part.strip_prefix('v').is_some_and(|rest| rest.parse::<u32>().is_ok());
+    package.rsplit('/').find(|part| !is_version(part)).unwrap_or(package)
 }
 
 /// Kubernetes programs take their version from the linker; without it kubelets register as v0.0.0-master.
@@ -215,6 +217,12 @@ mod tests {
         assert!(flags.contains("version.gitVersion=v1.36.3 "), "{flags}");
         assert!(flags.contains("version.gitMinor=36 "), "{flags}");
         assert_eq!(linker_flags(ETCD.pinned, "v3.7.3"), "-s -w");
+    }
+
+    #[test]
+    fn programs_are_found_under_the_name_that_go_gives_them() {
+        assert_eq!(built_name("go.etcd.io/etcd/server/v3"), "server");
+        assert_eq!(built_name("k8s.io/kubernetes/cmd/kubelet"), "kubelet");
     }
 
     #[test]

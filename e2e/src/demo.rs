@@ -1,0 +1,57 @@
+//! `demo`: the main job, shown. A cluster, Penstock on it, the seed's Services, and who answers for them.
+
+use anyhow::{Result, ensure};
+
+use crate::cluster::Cluster;
+use crate::install::install;
+use crate::progress::{say, step};
+use crate::seed::{self, Flow};
+use crate::startup;
+use crate::topology::Topology;
+
+/// Brings everything up and shows it; the cluster stays.
+///
+/// # Errors
+/// One sentence about what did not come up or did not answer.
+pub async fn demo(topology: &Topology) -> Result<()> {
+    let cluster = startup::up(topology).await?;
+    install(&cluster).await?;
+    seed::apply_all(&cluster).await?;
+    let external_ip = step("wait for the EXTERNAL-IP", seed::external_ip(&cluster, "load-balancer")).await?;
+    println!("\n$ kubectl get nodes -o wide\n{}", cluster.kubectl(&["get", "nodes", "-o", "wide"]).await?);
+    println!("$ kubectl get svc\n{}", cluster.kubectl(&["get", "svc"]).await?);
+    show_flows(&cluster).await?;
+    let owner = seed::owner(&cluster, external_ip).await?;
+    ensure!(owner.is_some(), "nobody answers ARP for {external_ip}");
+    let owner = owner.map_or("nobody", |place| place.name());
+    println!("\n{external_ip} is announced by {owner}. The cluster stays up; `make down` removes it.\n");
+    println!("export KUBECONFIG={}", cluster.kubeconfig().display());
+    println!("export PATH={}:$PATH", cluster.tools().kubectl().with_file_name("").display());
+    Ok(())
+}
+
+/// Asks along every flow; all are shown before the first failure is reported.
+async fn show_flows(cluster: &Cluster) -> Result<()> {
+    say("ask every Service until every Pod has answered");
+    let mut failures = Vec::new();
+    for flow in seed::flows(cluster).await? {
+        match flow.settle(cluster).await {
+            Ok(()) => println!("  answered  {flow}  ({})", answered(&flow)),
+            Err(error) => {
+                println!("  FAILED    {flow}");
+                failures.push(error.to_string());
+            }
+        }
+    }
+    ensure!(
+        failures.is_empty(),
+        "{} of the seed's Services did not answer: {}",
+        failures.len(),
+        failures.join("; ")
+    );
+    Ok(())
+}
+
+fn answered(flow: &Flow) -> String {
+    flow.expected.iter().cloned().collect::<Vec<_>>().join(", ")
+}
