@@ -17,15 +17,15 @@ use crate::{
     namespace::Namespace,
 };
 
-struct Running {
+pub(crate) struct Running {
     node: Namespace,
-    readiness: Readiness,
+    pub(crate) readiness: Readiness,
     until: CancellationToken,
     runtime: Runtime,
 }
 
 impl Running {
-    fn start(node: Namespace, events: impl Stream<Item = Event> + Send + 'static) -> Self {
+    pub(crate) fn start(node: Namespace, events: impl Stream<Item = Event> + Send + 'static) -> Self {
         let runtime = Runtime::new().unwrap();
         let backend = Nftables::new(Nft::in_namespace(node.name()), table_config());
         let (readiness, until) = (Readiness::default(), CancellationToken::new());
@@ -43,7 +43,7 @@ impl Running {
         (agent, events)
     }
 
-    fn wait(&self, what: &str, condition: impl Fn() -> bool) {
+    pub(crate) fn wait(&self, what: &str, condition: impl Fn() -> bool) {
         self.runtime.block_on(async {
             let deadline = Instant::now() + Duration::from_secs(30);
             while !condition() {
@@ -53,7 +53,7 @@ impl Running {
         });
     }
 
-    fn has(&self, element: &str) -> bool {
+    pub(crate) fn has(&self, element: &str) -> bool {
         self.node.nft("list ruleset").contains(element)
     }
 }

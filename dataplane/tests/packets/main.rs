@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 mod agent;
+mod api_server;
 mod echo;
 mod flow;
 mod flows;
