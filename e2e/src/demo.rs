@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use crate::cluster::Cluster;
 use crate::install::install;
-use crate::progress::{say, step};
+use crate::progress::{say, step_async};
 use crate::seed::{self, Flow};
 use crate::startup;
 use crate::topology::Topology;
@@ -17,7 +17,8 @@ pub async fn demo(topology: &Topology) -> Result<()> {
     let cluster = startup::up(topology).await?;
     install(&cluster).await?;
     seed::apply_all(&cluster).await?;
-    let external_ip = step("wait for the EXTERNAL-IP", seed::external_ip(&cluster, "load-balancer")).await?;
+    let external_ip =
+        step_async("wait for the EXTERNAL-IP", seed::external_ip(&cluster, "load-balancer")).await?;
     println!("\n$ kubectl get nodes -o wide\n{}", cluster.kubectl(&["get", "nodes", "-o", "wide"]).await?);
     println!("$ kubectl get svc\n{}", cluster.kubectl(&["get", "svc"]).await?);
     show_flows(&cluster).await?;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::cluster::{Cluster, Program, harness_program};
 use crate::process::Process;
-use crate::progress::step;
+use crate::progress::step_async;
 use crate::topology::{EXTERNAL_IP, Place, pod_cidrs, service_cidrs};
 use crate::wait::{Look, until};
 
@@ -66,7 +66,7 @@ pub const COMPONENTS: [Component; 5] = [
 /// # Errors
 /// One sentence about what failed, with the end of the program's log.
 pub async fn install(cluster: &Cluster) -> Result<()> {
-    step("install Penstock's kinds and RBAC", async {
+    step_async("install Penstock's kinds and RBAC", async {
         for objects in OBJECTS {
             apply(cluster, objects).await?;
         }
@@ -74,7 +74,7 @@ pub async fn install(cluster: &Cluster) -> Result<()> {
         cluster.kubectl(&wait).await.map(|_| ())
     })
     .await?;
-    step("start operator, announcers and node agents", async {
+    step_async("start operator, announcers and node agents", async {
         for component in COMPONENTS {
             component.restart(cluster).await?;
         }

@@ -30,6 +30,8 @@ struct Instance {
 
 #[derive(Subcommand)]
 enum Action {
+    /// Install and build whatever a cluster needs, so that nothing after it has to.
+    Prepare,
     /// Bring a cluster up, or find that it is.
     Up(Instance),
     /// Bring a cluster up with Penstock and the seed's Services on it, and show who answers.
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
 
 fn run(action: Action) -> Result<ExitCode> {
     match action {
+        Action::Prepare => startup::prepare().map(|()| ExitCode::SUCCESS),
         Action::Up(instance) => up(&Topology::new(&instance.name)?),
         Action::Demo(instance) => {
             runtime()?.block_on(demo(&Topology::new(&instance.name)?)).map(|()| ExitCode::SUCCESS)

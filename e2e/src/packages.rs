@@ -10,8 +10,9 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::progress::step;
 
 /// The packages, by their names in Debian 12.
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 10] = [
     "arping",
+    "busybox-static",
     "conntrack",
     "containerd",
     "containernetworking-plugins",

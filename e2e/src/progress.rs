@@ -72,3 +72,17 @@ pub fn step<T>(what: impl Into<String>, work: impl FnOnce() -> anyhow::Result<T>
     step.done();
     Ok(value)
 }
+
+/// Awaits `work` as a step.
+///
+/// # Errors
+/// Those of `work`.
+pub async fn step_async<T>(
+    what: impl Into<String>,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let step = Step::start(what);
+    let value = work.await?;
+    step.done();
+    Ok(value)
+}

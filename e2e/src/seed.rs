@@ -11,7 +11,7 @@ use kube::api::{Api, ListParams};
 
 use crate::cluster::{Cluster, Program};
 use crate::install::apply;
-use crate::progress::step;
+use crate::progress::step_async;
 use crate::topology::{EXTERNAL_HOST, EXTERNAL_IP, NODE_1, NODE_2, Place};
 use crate::wait::{Look, until};
 
@@ -64,7 +64,7 @@ pub struct Flow {
 /// # Errors
 /// When an object is refused or a Pod does not start.
 pub async fn apply_all(cluster: &Cluster) -> Result<()> {
-    step("apply the seed's manifests and wait for nginx", async {
+    step_async("apply the seed's manifests and wait for nginx", async {
         apply(cluster, "manifests/seed").await?;
         start_external_host(cluster)?;
         let wait = ["rollout", "status", "deployment/mynginx", "--timeout=120s"];

@@ -33,6 +33,17 @@ use crate::wait::{Look, until};
 /// How long a kubelet may take to register and to be ready; it bounds the wait for a broken one.
 const READY: Duration = Duration::from_secs(180);
 
+/// Installs the packages, builds the tools and makes the images, so that `up` finds them.
+///
+/// # Errors
+/// One sentence about what is missing and cannot be had.
+pub fn prepare() -> Result<()> {
+    packages::ensure()?;
+    Tools::build()?;
+    Images::build()?;
+    Ok(())
+}
+
 /// Brings the instance up, unless it is up and healthy. What is left of an earlier one is removed first.
 ///
 /// # Errors

@@ -1,0 +1,266 @@
+//! Penstock on a real cluster: the seed's Services answer, addresses come, move and go.
+//!
+//! All tests share the cluster `penstock-test`, one at a time. The first brings it up; `make test` removes it.
+
+// clippy takes only functions marked as tests for tests; their parts are not.
+#![allow(clippy::unwrap_used)]
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::Service;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, PostParams};
+use penstock_e2e::cluster::Cluster;
+use penstock_e2e::install::{COMPONENTS, OPERATOR, announcer, install, node_agent};
+use penstock_e2e::seed::{self, Sender};
+use penstock_e2e::topology::{Place, Topology};
+use penstock_e2e::wait::{Look, until};
+use penstock_e2e::{packages, startup};
+use serde_json::json;
+use tokio::sync::{Mutex, MutexGuard};
+
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// The client outside the cluster.
+const CLIENT: Sender = Sender::Machine(Place::Client);
+
+/// Whether the shared cluster is up; held by the test that uses it.
+static UP: Mutex<bool> = Mutex::const_new(false);
+
+async fn cluster() -> Result<(Cluster, MutexGuard<'static, bool>)> {
+    packages::ensure_root()?;
+    let mut up = UP.lock().await;
+    let topology = Topology::new("penstock-test")?;
+    if !*up {
+        let cluster = startup::up(&topology).await?;
+        install(&cluster).await?;
+        seed::apply_all(&cluster).await?;
+        *up = true;
+    }
+    Ok((Cluster::attach(topology.name())?, up))
+}
+
+async fn all_flows_answer(cluster: &Cluster) -> Result<()> {
+    for flow in seed::flows(cluster).await? {
+        flow.settle(cluster).await?;
+    }
+    Ok(())
+}
+
+async fn create(cluster: &Cluster, name: &str, spec: serde_json::Value) -> Result<Service> {
+    let object = json!({"metadata": {"name": name}, "spec": spec});
+    let api: Api<Service> = Api::default_namespaced(cluster.client().await?);
+    Ok(api.create(&PostParams::default(), &serde_json::from_value(object)?).await?)
+}
+
+async fn delete(cluster: &Cluster, name: &str) -> Result<()> {
+    let api: Api<Service> = Api::default_namespaced(cluster.client().await?);
+    api.delete(name, &DeleteParams::default()).await?;
+    until(&format!("the end of Service {name}"), LIMIT, || async {
+        Ok(match api.get_opt(name).await? {
+            None => Look::Ready(()),
+            Some(service) => Look::NotYet(format!("{:?}", service.metadata.finalizers)),
+        })
+    })
+    .await
+}
+
+fn balanced() -> serde_json::Value {
+    json!({"type": "LoadBalancer", "selector": {"run": "mynginx"}, "ports": [{"port": 80}]})
+}
+
+async fn answers(cluster: &Cluster, ip: IpAddr) -> Result<()> {
+    until(&format!("an answer from {ip}"), LIMIT, || async {
+        Ok(match seed::request(cluster, CLIENT, &format!("http://{ip}/")).await? {
+            Ok(_) => Look::Ready(()),
+            Err(error) => Look::NotYet(error),
+        })
+    })
+    .await
+}
+
+/// Waits until the address is answered for by a node that `accept` agrees to.
+async fn owned(
+    cluster: &Cluster,
+    ip: IpAddr,
+    accept: impl Fn(Option<Place>) -> bool,
+) -> Result<Option<Place>> {
+    until(&format!("the owner of {ip}"), LIMIT, || async {
+        let owner = seed::owner(cluster, ip).await?;
+        Ok(if accept(owner) { Look::Ready(owner) } else { Look::NotYet(format!("{owner:?}")) })
+    })
+    .await
+}
+
+async fn rules(cluster: &Cluster, place: Place) -> Result<String> {
+    let listed = cluster.run_in(place, &["nft", "list", "table", "inet", "penstock"]).await?;
+    ensure!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    Ok(String::from_utf8_lossy(&listed.stdout).into_owned())
+}
+
+#[tokio::test]
+async fn every_service_of_the_seed_answers() -> Result<()> {
+    let (cluster, _guard) = cluster().await?;
+    all_flows_answer(&cluster).await
+}
+
+#[tokio::test]
+async fn deleting_a_service_frees_its_address_everywhere() -> Result<()> {
+    let (cluster, _guard) = cluster().await?;
+    create(&cluster, "leaving", balanced()).await?;
+    let ip = seed::external_ip(&cluster, "leaving").await?;
+    answers(&cluster, ip).await?;
+    for node in Place::NODES {
+        ensure!(
+            rules(&cluster, node).await?.contains(&ip.to_string()),
+            "no rule for {ip} on {}",
+            node.name()
+        );
+    }
+    delete(&cluster, "leaving").await?;
+    owned(&cluster, ip, |owner| owner.is_none()).await?;
+    until("the end of the rules", LIMIT, || async {
+        for node in Place::NODES {
+            if rules(&cluster, node).await?.contains(&ip.to_string()) {
+                return Ok(Look::NotYet(format!("{} still has one for {ip}", node.name())));
+            }
+        }
+        Ok(Look::Ready(()))
+    })
+    .await?;
+    create(&cluster, "heir", balanced()).await?;
+    ensure!(
+        seed::external_ip(&cluster, "heir").await? == ip,
+        "the freed address is the lowest and must be given again"
+    );
+    answers(&cluster, ip).await?;
+    delete(&cluster, "heir").await
+}
+
+#[tokio::test]
+async fn restarting_the_operator_changes_nothing() -> Result<()> {
+    let (cluster, _guard) = cluster().await?;
+    let before = seed::service(&cluster, "load-balancer").await?;
+    OPERATOR.process(&cluster)?.kill()?;
+    OPERATOR.restart(&cluster).await?;
+    OPERATOR.wait_until_ready(&cluster).await?;
+    // A Service that comes later and has its address: the operator has been through the older ones.
+    create(&cluster, "later", balanced()).await?;
+    let later = seed::external_ip(&cluster, "later").await?;
+    let after = seed::service(&cluster, "load-balancer").await?;
+    ensure!(before.resource_version() == after.resource_version(), "written to: {after:?}");
+    ensure!(later != seed::external_ip(&cluster, "load-balancer").await?, "an address was given twice");
+    delete(&cluster, "later").await
+}
+
+#[tokio::test]
+async fn killing_the_owners_announcer_moves_the_address_to_the_other_node() -> Result<()> {
+    let (cluster, _guard) = cluster().await?;
+    let ip = seed::external_ip(&cluster, "load-balancer").await?;
+    let first = owned(&cluster, ip, |owner| owner.is_some()).await?.unwrap();
+    announcer(first).process(&cluster)?.kill()?;
+    let killed = Instant::now();
+    let second = owned(&cluster, ip, |owner| owner.is_some_and(|node| node != first)).await?.unwrap();
+    println!(
+        "{ip} moved from {} to {} in {:.1} s",
+        first.name(),
+        second.name(),
+        killed.elapsed().as_secs_f64()
+    );
+    answers(&cluster, ip).await?;
+    // Back again: one owner, whoever it is, and still an answer.
+    announcer(first).restart(&cluster).await?;
+    announcer(first).wait_until_ready(&cluster).await?;
+    owned(&cluster, ip, |owner| owner.is_some()).await?;
+    answers(&cluster, ip).await
+}
+
+#[tokio::test]
+async fn rules_stay_while_the_node_agents_are_away() -> Result<()> {
+    let (cluster, _guard) = cluster().await?;
+    for node in Place::NODES {
+        node_agent(node).process(&cluster)?.kill()?;
+    }
+    all_flows_answer(&cluster).await?;
+    for node in Place::NODES {
+        node_agent(node).restart(&cluster).await?;
+        node_agent(node).wait_until_ready(&cluster).await?;
+    }
+    all_flows_answer(&cluster).await
+}
+
+#[tokio::test]
+async fn services_follow_their_pods() -> Result<()> {
+    let (cluster, _guard) = cluster().await?;
+    let url = format!("http://{}/", seed::external_ip(&cluster, "load-balancer").await?);
+    let before = seed::pods(&cluster).await?;
+    // Without Pods a connection is refused, not dropped: the client knows at once.
+    cluster.kubectl(&["scale", "deployment/mynginx", "--replicas=0"]).await?;
+    until("a refused connection", LIMIT, || async {
+        Ok(match seed::request(&cluster, CLIENT, &url).await? {
+            Err(error) if error.to_lowercase().contains("refused") || error.contains("connect to server") => {
+                Look::Ready(())
+            }
+            other => Look::NotYet(format!("{other:?}")),
+        })
+    })
+    .await?;
+    cluster.kubectl(&["scale", "deployment/mynginx", "--replicas=2"]).await?;
+    cluster.kubectl(&["rollout", "status", "deployment/mynginx", "--timeout=120s"]).await?;
+    ensure!(seed::pods(&cluster).await?.is_disjoint(&before), "the Pods were to be new ones");
+    all_flows_answer(&cluster).await
+}
+
+#[tokio::test]
+async fn one_bad_object_does_not_stop_the_others() -> Result<()> {
+    let (cluster, _guard) = cluster().await?;
+    let pool = |addresses: &str| {
+        format!(
+            "apiVersion: penstock.dev/v1alpha1\nkind: IPAddressPool\n\
+             metadata: {{ name: bad, namespace: penstock-system }}\nspec: {{ addresses: ['{addresses}'] }}\n"
+        )
+    };
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), pool("203.0.113.300/32"))?;
+    let path = file.path().display().to_string();
+    let refusal = cluster.kubectl(&["apply", "-f", &path]).await.unwrap_err().to_string();
+    ensure!(refusal.contains("every entry must be a CIDR"), "{refusal}");
+    std::fs::write(file.path(), pool("203.0.113.239-203.0.113.250"))?;
+    cluster.kubectl(&["apply", "-f", &path]).await?;
+    let condition = "--for=jsonpath={.status.conditions[0].reason}=Overlaps";
+    cluster.kubectl(&["wait", condition, "-n", "penstock-system", "ippool/bad", "--timeout=60s"]).await?;
+
+    let mut spec = balanced();
+    spec["loadBalancerIP"] = json!("198.51.100.1");
+    create(&cluster, "outside", spec).await?;
+    let condition = "--for=jsonpath={.status.conditions[0].reason}=RequestRefused";
+    cluster.kubectl(&["wait", condition, "service/outside", "--timeout=60s"]).await?;
+    create(&cluster, "fine", balanced()).await?;
+    answers(&cluster, seed::external_ip(&cluster, "fine").await?).await?;
+    // An externalIP that no admin allows is served by nobody; its Service is otherwise untouched.
+    let mut spec = balanced();
+    spec["type"] = json!("ClusterIP");
+    spec["externalIPs"] = json!(["203.0.113.199"]);
+    create(&cluster, "hijack", spec).await?;
+    let cluster_ip = seed::cluster_ip(&cluster, "hijack").await?;
+    until("the rules of the Service", LIMIT, || async {
+        let rules = rules(&cluster, Place::Node1).await?;
+        Ok(if rules.contains(&cluster_ip) { Look::Ready(()) } else { Look::NotYet("not there".into()) })
+    })
+    .await?;
+    ensure!(
+        !rules(&cluster, Place::Node1).await?.contains("203.0.113.199"),
+        "an externalIP outside the allow-list"
+    );
+    for name in ["outside", "fine", "hijack"] {
+        delete(&cluster, name).await?;
+    }
+    cluster.kubectl(&["delete", "-f", &path]).await?;
+    all_flows_answer(&cluster).await?;
+    for component in COMPONENTS {
+        component.process(&cluster)?.check()?;
+    }
+    Ok(())
+}
