@@ -83,7 +83,7 @@ impl Responders {
         for link in usable.values().filter(|link| wanted.contains(link.name.as_str())) {
             self.ensure(link);
         }
-        let macs: BTreeSet<Mac> = links.iter().map(|link| link.mac).collect();
+        let macs: BTreeSet<Mac> = self.running.values().map(|running| running.mac).collect();
         for (name, running) in &self.running {
             let (addresses, claiming) = (orders.on(name), orders.claiming);
             running.set(Announced { addresses, claiming, own_macs: macs.clone() });

@@ -26,7 +26,7 @@ pub struct Announced {
     pub addresses: BTreeSet<Ipv4Addr>,
     /// Whether gratuitous ARP may be sent.
     pub claiming: bool,
-    /// Hardware addresses of this node's other interfaces: what they say is no foreign claim.
+    /// Hardware addresses that this node announces from, on any interface: what they say is no foreign claim.
     pub own_macs: BTreeSet<Mac>,
 }
 
