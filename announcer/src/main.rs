@@ -1,11 +1,11 @@
 //! The process on each node that tells the network where addresses live.
 
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use penstock_announcer::agent::{self, AgentConfig};
-use penstock_runtime::{ProcessFlags, Telemetry, init_logging, shutdown_on_signal};
+use penstock_runtime::{ProcessFlags, Telemetry, init_logging, report_exit, shutdown_on_signal};
 
 /// Answers ARP for the addresses of Services of type LoadBalancer that this node owns.
 #[derive(Parser)]
@@ -29,8 +29,11 @@ struct Flags {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    let flags = Flags::parse();
+async fn main() -> ExitCode {
+    report_exit("penstock-announcer", execute(Flags::parse()).await)
+}
+
+async fn execute(flags: Flags) -> Result<()> {
     init_logging(flags.process.log_format, &flags.process.log)?;
     let client = kube::Client::try_default()
         .await

@@ -10,7 +10,7 @@ use penstock_node::{
     Agent, Flags, Metrics, events,
     nftables::{self, Nft, Nftables},
 };
-use penstock_runtime::{Telemetry, init_logging, shutdown_on_signal};
+use penstock_runtime::{Telemetry, init_logging, report_exit, shutdown_on_signal};
 
 /// Forwards Services on the node that it runs on. Its rules stay when it ends.
 #[derive(Debug, Parser)]
@@ -35,24 +35,7 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match execute(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("penstock-node: {}", sentence(&error));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// The error and its causes, without those that an outer one repeats (kube's do).
-fn sentence(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
+    report_exit("penstock-node", execute(Arguments::parse()).await)
 }
 
 async fn execute(arguments: Arguments) -> Result<()> {

@@ -1,9 +1,11 @@
 //! The operator's process.
 
+use std::process::ExitCode;
+
 use anyhow::Context;
 use clap::Parser;
 use penstock_operator::{Options, run};
-use penstock_runtime::{ProcessFlags, init_logging, shutdown_on_signal};
+use penstock_runtime::{ProcessFlags, init_logging, report_exit, shutdown_on_signal};
 
 /// Gives Services of type LoadBalancer their addresses.
 #[derive(Debug, Parser)]
@@ -14,13 +16,15 @@ struct Flags {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let Flags { process } = Flags::parse();
+async fn main() -> ExitCode {
+    report_exit("penstock-operator", execute(Flags::parse().process).await)
+}
+
+async fn execute(process: ProcessFlags) -> anyhow::Result<()> {
     init_logging(process.log_format, &process.log)?;
     let client = kube::Client::try_default()
         .await
         .context("no API server: set KUBECONFIG or run in a pod with a ServiceAccount")?;
     let options = Options { namespace: process.namespace, http_address: process.http_address };
-    run(client, options, shutdown_on_signal()?).await?;
-    Ok(())
+    Ok(run(client, options, shutdown_on_signal()?).await?)
 }

@@ -17,8 +17,8 @@ use kube::{
 };
 use penstock_model::ObjectKey;
 use penstock_providers::pool::PoolProvider;
-use penstock_runtime::{HttpError, Telemetry};
-use tokio::sync::watch;
+use penstock_runtime::{HttpError, Telemetry, watch};
+use tokio::sync::watch as watch_value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -33,8 +33,6 @@ use crate::{
 
 /// Reconciliations at the same time. Each waits for one write at most.
 const CONCURRENCY: u16 = 32;
-/// The server ends a watch after this many seconds, so that a silent one is noticed.
-const WATCH_SECONDS: u32 = 30;
 
 /// What the operator must be told.
 #[derive(Clone, Debug)]
@@ -87,7 +85,7 @@ async fn control(
     let provider = Arc::new(PoolProvider::default());
     let classes = Arc::new(RwLock::new(Classes::default()));
     let (changed, changes) = unbounded();
-    let (known, mut all_known) = watch::channel(false);
+    let (known, mut all_known) = watch_value::channel(false);
     let configuration = Configuration {
         client: client.clone(),
         namespace,
@@ -125,8 +123,7 @@ async fn reconcile_all(
     let (reader, writer) = reflector::store();
     let api: Api<Service> = Api::all(context.client.clone());
     let deletions = context.clone();
-    let events = watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
-        .default_backoff()
+    let events = watch(api, watcher::Config::default())
         .modify(|service| service.managed_fields_mut().clear())
         .then(move |event| forget_deleted(deletions.clone(), event));
     let services = reflector::reflector(writer, events).applied_objects();

@@ -1,13 +1,15 @@
 //! What every Penstock process does: flags, logs, signals, health and metrics endpoints, watches.
 
+mod exit;
 mod flags;
 mod http;
 mod logging;
 mod shutdown;
 mod watch;
 
+pub use exit::report as report_exit;
 pub use flags::ProcessFlags;
 pub use http::{HttpError, Readiness, Telemetry};
 pub use logging::{LogFormat, LoggingError, init as init_logging};
 pub use shutdown::{ShutdownError, on_signal as shutdown_on_signal};
-pub use watch::{Update, updates};
+pub use watch::{Update, updates, watch};

@@ -1,11 +1,16 @@
 //! Watches of the API server that notice a silent connection and never end.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
+use backon::ExponentialBuilder;
 use futures::{Stream, StreamExt, stream};
 use kube::{
     Api, Resource,
-    runtime::{WatchStreamExt, watcher},
+    runtime::{
+        WatchStreamExt,
+        utils::ResetTimerBackoff,
+        watcher::{self, ExponentialBackoff, watcher},
+    },
 };
 use serde::de::DeserializeOwned;
 
@@ -24,6 +29,31 @@ pub enum Update<K> {
     Delete(K),
 }
 
+/// The first pause after a failed watch.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(400);
+/// After an outage of the API server everybody is back within this time (kube's default is 30 s).
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A watch that held this long had recovered: the next pause is short again.
+const RECOVERED: Duration = Duration::from_secs(30);
+
+/// The events of all objects of a kind, with a time-out and backoff as all of ours have.
+pub fn watch<K>(
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K::DynamicType: Default,
+{
+    let pauses = ExponentialBuilder::new()
+        .with_min_delay(SHORTEST_PAUSE)
+        .with_max_delay(LONGEST_PAUSE)
+        .with_jitter()
+        .without_max_times();
+    let backoff = ResetTimerBackoff::new(ExponentialBackoff::from(pauses), RECOVERED);
+    watcher(api, config.timeout(WATCH_SECONDS)).backoff(backoff)
+}
+
 /// The updates of all objects of a kind. Errors are logged and retried with backoff; what was known
 /// before them stays.
 pub fn updates<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Update<K>> + Send
@@ -32,9 +62,8 @@ where
     K::DynamicType: Default,
 {
     let kind = K::kind(&K::DynamicType::default()).into_owned();
-    let events = watcher(api, config.timeout(WATCH_SECONDS)).default_backoff();
     let mut listed = Vec::new();
-    events
+    watch(api, config)
         .map(move |event| match event {
             Ok(event) => collect(&mut listed, event),
             Err(error) => {
