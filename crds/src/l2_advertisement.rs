@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+// MetalLB's users leave the spec out: all pools, from all nodes.
+#[schemars(extend("default" = {}))]
 pub struct L2AdvertisementSpec {
     /// Names of IPAddressPools. Without names and selectors: all pools.
     #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "ipAddressPools")]
