@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::Service as Object;
 use kube::{Api, Client, api::ListParams};
+use penstock_crds::ALLOCATED_FROM;
 use penstock_model::Service;
 use penstock_providers::pool::PoolProvider;
 
@@ -23,7 +24,8 @@ pub(crate) async fn adopt_all(
     services.sort_by(|a, b| (a.created, &a.uid).cmp(&(b.created, &b.uid)));
     let mut adopted = 0;
     for service in services.iter().filter(|s| !s.load_balancer_ips.is_empty()) {
-        let taken = provider.adopt(&service.key, &service.load_balancer_ips);
+        let origin = service.annotations.get(ALLOCATED_FROM).map(String::as_str);
+        let taken = provider.adopt(&service.key, &service.load_balancer_ips, origin);
         adopted += service.load_balancer_ips.len() - taken.len();
         if !taken.is_empty() {
             tracing::warn!(service = %service.key, ?taken, "addresses are an older Service's: new ones will be given");

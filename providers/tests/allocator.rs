@@ -87,19 +87,35 @@ fn a_holder_stays_when_a_better_pool_comes_and_moves_when_its_own_shrinks() {
 }
 
 #[test]
-fn deleting_the_last_pool_takes_nobodys_address() {
-    let mut allocator = allocator(&[("a", &["10.0.0.0/30"])]);
+fn deleting_a_pool_takes_nobodys_address_editing_it_does() {
+    let mut allocator = allocator(&[("a", &["10.0.0.0/30"]), ("b", &["10.1.0.0/30"])]);
     assign(&mut allocator, "s", &v4()).unwrap();
+    allocator.set_pools(BTreeMap::from([("b".into(), pool(&["10.1.0.0/30"]))]));
+    assert_eq!(addresses(&assign(&mut allocator, "s", &v4()).unwrap()), ["10.0.0.0"]);
     allocator.set_pools(BTreeMap::new());
     assert_eq!(addresses(&assign(&mut allocator, "s", &v4()).unwrap()), ["10.0.0.0"]);
     assert_eq!(assign(&mut allocator, "t", &v4()), Err(AllocationError::NoPool));
+    // Back again, but without the address.
+    allocator.set_pools(BTreeMap::from([("a".into(), pool(&["10.0.0.1-10.0.0.3"]))]));
+    assert_eq!(addresses(&assign(&mut allocator, "s", &v4()).unwrap()), ["10.0.0.1"]);
+}
+
+#[test]
+fn a_restart_remembers_which_pool_an_address_came_from() {
+    let held = ["10.0.0.0".parse().unwrap()];
+    let mut edited = allocator(&[("a", &["10.0.0.1/32"])]);
+    edited.adopt(&key("s"), &held, Some("a"));
+    assert_eq!(addresses(&assign(&mut edited, "s", &v4()).unwrap()), ["10.0.0.1"]);
+    let mut deleted = allocator(&[("b", &["10.1.0.0/30"])]);
+    deleted.adopt(&key("s"), &held, Some("a"));
+    assert_eq!(addresses(&assign(&mut deleted, "s", &v4()).unwrap()), ["10.0.0.0"]);
 }
 
 #[test]
 fn adopted_addresses_are_never_given_again() {
     let mut allocator = allocator(&[("a", &["10.0.0.0/31"])]);
-    assert!(allocator.adopt(&key("old"), &["10.0.0.0".parse().unwrap()]).is_empty());
-    let conflict = allocator.adopt(&key("twin"), &["10.0.0.0".parse().unwrap()]);
+    assert!(allocator.adopt(&key("old"), &["10.0.0.0".parse().unwrap()], None).is_empty());
+    let conflict = allocator.adopt(&key("twin"), &["10.0.0.0".parse().unwrap()], None);
     assert_eq!(conflict, ["10.0.0.0".parse::<IpAddr>().unwrap()]);
     assert_eq!(addresses(&assign(&mut allocator, "new", &v4()).unwrap()), ["10.0.0.1"]);
     assert_eq!(addresses(&assign(&mut allocator, "old", &v4()).unwrap()), ["10.0.0.0"]);

@@ -132,13 +132,19 @@ async fn pools_come_shrink_and_go() -> Result<()> {
     fixture.gets("t", &["203.0.113.201"]).await?;
     assert!(fixture.event("t", "ClearAssignment").await?.contains("203.0.113.200"));
 
-    // The last pool is gone: nobody loses an address.
-    for pool in ["a", "b"] {
+    // An edit that cannot be accepted, then no pool at all, one after the other: nobody loses an address.
+    let edit = json!({"spec": {"addresses": ["203.0.113.201-203.0.113.209"]}});
+    fixture.pools().patch("b", &Default::default(), &kube::api::Patch::Merge(edit)).await?;
+    fixture.pool_says("b", "False", "of IPAddressPool a").await?;
+    fixture.service("u", json!({})).await?;
+    fixture.waits("u", "Exhausted", "no free IPv4 address in IPAddressPool a").await?;
+    assert_eq!(shown(&fixture.services().get("s").await?), ["203.0.113.210", "2001:db8:113::200"]);
+    for pool in ["b", "a"] {
         fixture.pools().delete(pool, &Default::default()).await?;
     }
-    fixture.service("u", json!({})).await?;
     fixture.waits("u", "NoPool", "no usable IPAddressPool").await?;
     assert_eq!(shown(&fixture.services().get("t").await?), ["203.0.113.201"]);
+    assert_eq!(shown(&fixture.services().get("s").await?), ["203.0.113.210", "2001:db8:113::200"]);
     fixture.stop_operator().await
 }
 

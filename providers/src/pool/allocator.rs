@@ -1,8 +1,9 @@
 //! Who holds which address: pure.
 //!
 //! An address moves only when its holder may not have it any longer (pool edited, request changed), never
-//! because another pool would suit better. With no pool left at all every holder keeps what it has: deleting
-//! the last pool by mistake must not take every Service's address (MetalLB does).
+//! because another pool would suit better. A pool that is deleted, or edited into something that cannot be
+//! accepted, takes nobody's address: that is a mistake more often than an intention (with MetalLB, deleting the
+//! last pool wipes every status). To take addresses back, edit the pool.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -170,13 +171,14 @@ impl Allocator {
         })
     }
 
-    /// Takes over what a status says, before the first allocation after a start. Returns the addresses that
-    /// another Service was found to hold already.
-    pub fn adopt(&mut self, service: &ObjectKey, addresses: &[IpAddr]) -> Vec<IpAddr> {
+    /// Takes over what a status says, before the first allocation after a start; `origin` is the pool that the
+    /// addresses came from, as far as that is written down. Returns the addresses that another Service was found
+    /// to hold already.
+    pub fn adopt(&mut self, service: &ObjectKey, addresses: &[IpAddr], origin: Option<&str>) -> Vec<IpAddr> {
         let (free, taken): (Vec<IpAddr>, Vec<IpAddr>) =
             addresses.iter().partition(|ip| self.holders.get(*ip).is_none_or(|holder| holder == service));
         if !free.is_empty() {
-            let pool = self.pool_of(&free).map(ToOwned::to_owned);
+            let pool = self.pool_of(&free).or(origin).map(ToOwned::to_owned);
             self.hold(service, Built { addresses: free, pool });
         }
         taken
@@ -239,18 +241,25 @@ impl Allocator {
     /// The present holding, if nothing forbids it.
     fn kept(&self, service: &ObjectKey, desired: &Desired) -> Option<Assignment> {
         let held = self.holdings.get(service)?;
-        let keep = |pool: &str| Assignment { pool: pool.to_owned(), addresses: held.addresses.clone() };
-        if self.stocks.is_empty() {
-            return Some(keep(held.pool.as_deref().unwrap_or_default()));
-        }
-        let pool = self.pool_of(&held.addresses)?;
+        let pool = self.present_pool(held)?;
         let request = &desired.request;
         let pool_fits =
-            request.pool.as_deref().is_none_or(|p| p == pool) && self.allowed_by_class(pool, desired);
+            request.pool.as_deref().is_none_or(|p| p == pool) && self.allowed_by_class(&pool, desired);
         let wanted: BTreeSet<IpAddr> = request.addresses.iter().copied().collect();
         let held_set: BTreeSet<IpAddr> = held.addresses.iter().copied().collect();
         let request_fits = wanted.is_subset(&held_set);
-        (pool_fits && request_fits && families_fit(&held_set, &desired.families)).then(|| keep(pool))
+        let fits = pool_fits && request_fits && families_fit(&held_set, &desired.families);
+        fits.then(|| Assignment { pool, addresses: held.addresses.clone() })
+    }
+
+    /// The pool that a holding is from: the one that contains it now, or the one that it came from, as long as
+    /// that one is not in use. `None` where its pool was edited so that it no longer contains it.
+    fn present_pool(&self, held: &Built) -> Option<String> {
+        let origin = || match &held.pool {
+            Some(name) => Some(name).filter(|name| !self.stocks.contains_key(*name)).cloned(),
+            None => self.stocks.is_empty().then(String::new),
+        };
+        self.pool_of(&held.addresses).map(ToOwned::to_owned).or_else(origin)
     }
 
     fn fresh(&self, service: &ObjectKey, desired: &Desired) -> Result<Assignment, AllocationError> {

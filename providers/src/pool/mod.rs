@@ -53,10 +53,11 @@ impl PoolProvider {
         verdicts
     }
 
-    /// Takes over what a status says, before the first allocation after a start. Returns the addresses that
-    /// another Service was found to hold already.
-    pub fn adopt(&self, service: &ObjectKey, addresses: &[IpAddr]) -> Vec<IpAddr> {
-        self.lock().adopt(service, addresses)
+    /// Takes over what a status says, before the first allocation after a start; `origin` is the pool that the
+    /// addresses came from, as far as that is written down. Returns the addresses that another Service was found
+    /// to hold already.
+    pub fn adopt(&self, service: &ObjectKey, addresses: &[IpAddr], origin: Option<&str>) -> Vec<IpAddr> {
+        self.lock().adopt(service, addresses, origin)
     }
 
     /// Free addresses of each pool and family.
