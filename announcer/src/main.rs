@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
 use penstock_announcer::agent::{self, AgentConfig};
 use penstock_runtime::{ProcessFlags, Telemetry, init_logging, report_exit, shutdown_on_signal};
@@ -35,11 +35,9 @@ async fn main() -> ExitCode {
 
 async fn execute(flags: Flags) -> Result<()> {
     init_logging(flags.process.log_format, &flags.process.log)?;
-    let client = kube::Client::try_default()
-        .await
-        .context("cannot find the API server: set KUBECONFIG, or run in a pod with a service account")?;
+    let client = penstock_runtime::client().await?;
     let (stop, telemetry) = (shutdown_on_signal()?, Telemetry::new(env!("CARGO_PKG_VERSION")));
-    let served = telemetry.clone().serve(flags.process.http_address, stop.clone());
+    let served = telemetry.clone().serve(flags.process.http_address(9781), stop.clone());
     let config = AgentConfig {
         node_name: flags.node_name,
         namespace: flags.process.namespace,

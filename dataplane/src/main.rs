@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use kube::Client;
 use penstock_model::ServiceIndex;
 use penstock_node::{
     Agent, Flags, Metrics, events,
@@ -53,14 +52,14 @@ async fn run(flags: &Flags, node_name: String) -> Result<()> {
     let until = shutdown_on_signal()?;
     let nft = Nft::default();
     nft.check().await.context("cannot program nftables: this needs the program nft and CAP_NET_ADMIN")?;
-    let client = Client::try_default().await.context("no API server: set KUBECONFIG or run in a Pod")?;
+    let client = penstock_runtime::client().await?;
     let telemetry = Telemetry::new(env!("CARGO_PKG_VERSION"));
     let metrics = Metrics::default();
     telemetry.register(|registry| metrics.register(registry));
     let index = ServiceIndex::new(flags.index_config(node_name));
     let backend = Nftables::new(nft, flags.table_config());
     let agent = Agent::new(index, backend, metrics, telemetry.readiness.clone());
-    let server = tokio::spawn(telemetry.serve(flags.process.http_address, until.clone()));
+    let server = tokio::spawn(telemetry.serve(flags.process.http_address(9782), until.clone()));
     let agent = agent.run(events(&client), until.clone());
     tokio::pin!(agent);
     tokio::select! {

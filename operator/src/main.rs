@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Parser;
 use penstock_operator::{Options, run};
-use penstock_runtime::{ProcessFlags, init_logging, report_exit, shutdown_on_signal};
+use penstock_runtime::{ProcessFlags, client, init_logging, report_exit, shutdown_on_signal};
 
 /// Gives Services of type LoadBalancer their addresses.
 #[derive(Debug, Parser)]
@@ -22,9 +21,7 @@ async fn main() -> ExitCode {
 
 async fn execute(process: ProcessFlags) -> anyhow::Result<()> {
     init_logging(process.log_format, &process.log)?;
-    let client = kube::Client::try_default()
-        .await
-        .context("no API server: set KUBECONFIG or run in a pod with a ServiceAccount")?;
-    let options = Options { namespace: process.namespace, http_address: process.http_address };
+    let client = client().await?;
+    let options = Options { http_address: process.http_address(9780), namespace: process.namespace };
     Ok(run(client, options, shutdown_on_signal()?).await?)
 }

@@ -1,6 +1,6 @@
 //! The flags that all processes share.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::LogFormat;
 
@@ -11,9 +11,10 @@ pub struct ProcessFlags {
     #[arg(long, env = "POD_NAMESPACE", default_value = "penstock-system")]
     pub namespace: String,
 
-    /// Address and port of /metrics, /healthz and /readyz.
-    #[arg(long, default_value = "127.0.0.1:9780")]
-    pub http_address: SocketAddr,
+    /// Address and port of /metrics, /healthz and /readyz [default: loopback, and a port of each program's own:
+    /// operator 9780, announcer 9781, node agent 9782]
+    #[arg(long)]
+    http_address: Option<SocketAddr>,
 
     /// How log lines are written to stderr.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
@@ -22,4 +23,13 @@ pub struct ProcessFlags {
     /// What is logged: a level, or directives as `penstock_operator=debug,kube=warn`.
     #[arg(long, env = "PENSTOCK_LOG", default_value = "info")]
     pub log: String,
+}
+
+impl ProcessFlags {
+    /// Where health and metrics are served. Announcer and node agent share a node's network, so each program has
+    /// a default port of its own.
+    #[must_use]
+    pub fn http_address(&self, default_port: u16) -> SocketAddr {
+        self.http_address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, default_port)))
+    }
 }

@@ -1,5 +1,6 @@
 //! What every Penstock process does: flags, logs, signals, health and metrics endpoints, watches.
 
+mod client;
 mod exit;
 mod flags;
 mod http;
@@ -7,6 +8,7 @@ mod logging;
 mod shutdown;
 mod watch;
 
+pub use client::{ClientError, client};
 pub use exit::report as report_exit;
 pub use flags::ProcessFlags;
 pub use http::{HttpError, Readiness, Telemetry};
