@@ -1,0 +1,93 @@
+//! Where a Service answers.
+
+use penstock_model::ServiceIndex;
+use serde_json::{Value, json};
+
+use crate::{
+    objects::{NODE, balanced, empty_index, index, node, service},
+    said::Said,
+};
+
+fn frontends(index: &mut ServiceIndex, spec: &Value) -> Vec<String> {
+    index.apply_service(&service("s", 1, spec));
+    Said::all(index).frontends()
+}
+
+#[test]
+fn external_ips_are_served_where_a_rule_allows_it() {
+    let answers = |ip: &str| {
+        let spec = json!({"clusterIP": "10.96.0.7", "externalIPs": [ip], "ports": [{"port": 80}]});
+        frontends(&mut index(), &spec).contains(&format!("{ip}:80/TCP"))
+    };
+    assert!(answers("80.11.12.10"));
+    for refused in ["9.9.9.9", "10.244.0.1", "203.0.113.11", "127.0.0.1"] {
+        assert!(!answers(refused), "{refused}");
+    }
+}
+
+#[test]
+fn an_external_ip_goes_when_a_node_gets_the_address_and_comes_back() {
+    let mut index = index();
+    let spec = json!({"clusterIP": "10.96.0.7", "externalIPs": ["80.11.12.10"], "ports": [{"port": 80}]});
+    assert_eq!(frontends(&mut index, &spec), ["10.96.0.7:80/TCP", "80.11.12.10:80/TCP"]);
+    index.apply_node(&node("n2", &["80.11.12.10"]));
+    assert_eq!(Said::all(&mut index).frontends(), ["10.96.0.7:80/TCP"]);
+    index.delete_node("n2");
+    assert_eq!(Said::all(&mut index).frontends(), ["10.96.0.7:80/TCP", "80.11.12.10:80/TCP"]);
+}
+
+#[test]
+fn node_ports_follow_the_nodes_primary_address_of_each_family_of_the_service() {
+    let mut index = empty_index();
+    let ports = json!([{"port": 80, "nodePort": 30080}]);
+    let dual = json!({
+        "type": "NodePort", "clusterIPs": ["10.96.0.7", "2001:db8:96::7"], "ports": ports});
+    let cluster_ips = ["10.96.0.7:80/TCP", "[2001:db8:96::7]:80/TCP"];
+    assert_eq!(frontends(&mut index, &dual), cluster_ips, "no node yet");
+    index.apply_node(&node("n2", &["203.0.113.12"]));
+    assert_eq!(Said::all(&mut index).frontends(), cluster_ips, "another node");
+    let addresses = ["203.0.113.11", "203.0.113.21", "2001:db8:113::11"];
+    index.apply_node(&node(NODE, &addresses));
+    let ports = |said: &Said| {
+        Vec::from_iter(said.frontends().into_iter().filter(|a| a.contains("]:3") || a.contains(":30")))
+    };
+    assert_eq!(ports(&Said::all(&mut index)), ["203.0.113.11:30080/TCP", "[2001:db8:113::11]:30080/TCP"]);
+    index.apply_node(&node(NODE, &addresses[1..]));
+    assert_eq!(ports(&Said::all(&mut index)), ["203.0.113.21:30080/TCP", "[2001:db8:113::11]:30080/TCP"]);
+    let single = json!({
+        "type": "NodePort", "clusterIPs": ["10.96.0.7"], "ports": [{"port": 80, "nodePort": 30080}]});
+    assert_eq!(frontends(&mut index, &single), ["10.96.0.7:80/TCP", "203.0.113.21:30080/TCP"]);
+}
+
+#[test]
+fn a_load_balancer_ip_is_served_for_the_type_load_balancer_only() {
+    for (service_type, served) in [("LoadBalancer", true), ("NodePort", false), ("ClusterIP", false)] {
+        let mut index = index();
+        let spec = json!({"type": service_type, "clusterIP": "10.96.0.7", "ports": [{"port": 80}]});
+        index.apply_service(&balanced(service("s", 1, &spec), &["203.0.113.200"]));
+        let answers = Said::all(&mut index).owner("203.0.113.200:80/TCP").is_some();
+        assert_eq!(answers, served, "{service_type}");
+    }
+}
+
+#[test]
+fn headless_alias_and_foreign_services_are_not_forwarded() {
+    let ports = json!([{"port": 80, "nodePort": 30080}]);
+    let external = json!(["80.11.12.10"]);
+    let mut index = index();
+    let headless = json!({"clusterIP": "None", "externalIPs": external, "ports": ports});
+    let alias = json!({
+        "type": "ExternalName", "externalName": "a.example", "externalIPs": external, "ports": ports});
+    for spec in [headless, alias] {
+        assert!(frontends(&mut index, &spec).is_empty(), "{spec}");
+    }
+    let spec = json!({"clusterIP": "10.96.0.7", "externalIPs": external, "ports": ports});
+    assert!(!frontends(&mut index, &spec).is_empty());
+    let mut foreign = service("s", 1, &spec);
+    let label = ("service.kubernetes.io/service-proxy-name".to_owned(), "other".to_owned());
+    foreign.metadata.labels = Some([label].into());
+    index.take_changes();
+    index.apply_service(&foreign);
+    let changes = index.take_changes();
+    assert!(changes.len() == 1 && changes[0].desired.is_none(), "{changes:?}");
+}

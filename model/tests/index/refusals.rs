@@ -1,0 +1,48 @@
+//! What a Service is told that it does not get.
+
+use penstock_model::{ObjectKey, ServiceIndex};
+use serde_json::json;
+
+use crate::objects::{index, node, service};
+
+fn sentences(index: &ServiceIndex, name: &str) -> Vec<String> {
+    index.refusals(&ObjectKey::new("d", name)).iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn each_refused_external_ip_is_one_sentence() {
+    let mut index = index();
+    index.apply_node(&node("n2", &["203.0.113.12"]));
+    let asked = ["010.0.0.1", "80.11.12.10", "9.9.9.9", "10.244.0.1", "203.0.113.12", "127.0.0.1"];
+    let spec = json!({"clusterIP": "10.96.0.7", "externalIPs": asked, "ports": [{"port": 80}]});
+    index.apply_service(&service("s", 1, &spec));
+    assert_eq!(
+        sentences(&index, "s"),
+        [
+            r#"spec.externalIPs: "010.0.0.1" is not an IP address"#,
+            "externalIP 9.9.9.9 is in none of the allowed ranges",
+            "externalIP 10.244.0.1 lies in the cluster's own Service or Pod range",
+            "externalIP 203.0.113.12 is a node's own address",
+            "externalIP 127.0.0.1 is a loopback, link-local, multicast or unspecified address",
+        ]
+    );
+}
+
+#[test]
+fn who_has_an_address_is_named_until_it_is_free() {
+    let mut index = index();
+    let ports = json!([{"name": "a", "port": 80}, {"name": "b", "port": 443}]);
+    for (name, created) in [("first", 1), ("second", 2)] {
+        let cluster_ip = format!("10.96.0.{created}");
+        let spec = json!({"clusterIP": cluster_ip, "externalIPs": ["80.11.12.10"], "ports": ports});
+        index.apply_service(&service(name, created, &spec));
+    }
+    assert!(sentences(&index, "first").is_empty());
+    assert_eq!(
+        sentences(&index, "second"),
+        ["80.11.12.10:80/TCP belongs to Service d/first", "80.11.12.10:443/TCP belongs to Service d/first"]
+    );
+    index.delete_service(&ObjectKey::new("d", "first"));
+    assert!(sentences(&index, "second").is_empty());
+    assert!(sentences(&index, "first").is_empty());
+}
