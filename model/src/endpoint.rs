@@ -7,7 +7,7 @@ use std::{
 
 use k8s_openapi::api::discovery::v1 as discovery;
 
-use crate::{ObjectKey, Protocol, address::is_endpoint_address, parse_ip};
+use crate::{Family, ObjectKey, Protocol, address::is_endpoint_address, parse_ip};
 
 /// The label that joins a slice to its Service.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -27,6 +27,12 @@ pub struct Endpoint {
     pub serving: bool,
     /// `conditions.terminating`.
     pub terminating: bool,
+}
+
+impl Endpoint {
+    fn family(&self) -> Family {
+        Family::of(self.address.ip())
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -172,11 +178,12 @@ fn slice_port(port: &discovery::EndpointPort) -> Option<(String, Protocol, u16)>
     Some((port.name.clone().unwrap_or_default(), protocol, number))
 }
 
-/// The endpoints that new connections may go to: the ready ones; if there is none, those that still
-/// serve while they terminate (KEP-1669).
+/// The endpoints that new connections may go to: the ready ones; where a family has none, those of it that
+/// still serve while they terminate (KEP-1669). The families are apart because connections are.
 pub(crate) fn usable(all: Vec<Endpoint>) -> Vec<Endpoint> {
-    let any_ready = all.iter().any(|e| e.ready);
-    all.into_iter().filter(|e| if any_ready { e.ready } else { e.serving && e.terminating }).collect()
+    let ready: BTreeSet<Family> = all.iter().filter(|e| e.ready).map(Endpoint::family).collect();
+    let falls_back = |e: &Endpoint| e.serving && e.terminating && !ready.contains(&e.family());
+    all.into_iter().filter(|e| e.ready || falls_back(e)).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 mod claims;
+mod endpoints;
 mod frontends;
 mod history;
 mod objects;
