@@ -1,7 +1,9 @@
-//! Which `spec.externalIPs` a cluster admin lets through.
+//! Which `spec.externalIPs` a cluster admin lets through, and which load balancer IPs.
 //!
 //! Whoever may create a Service could otherwise take any address's traffic on every node
-//! (CVE-2020-8554), so nothing is allowed unless a range allows it.
+//! (CVE-2020-8554), so no externalIP is allowed unless a range allows it. The same holds for whoever may
+//! patch a Service's status: its load balancer IPs come from a pool that the node does not know, but
+//! never from the cluster's own addresses.
 
 use std::net::IpAddr;
 
@@ -18,7 +20,7 @@ pub struct ExternalIpPolicy {
     pub reserved: Vec<IpNet>,
 }
 
-/// Why an externalIP is not served.
+/// Why an externalIP or a load balancer IP is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExternalIpRefusal {
     /// No range allows it.
@@ -36,11 +38,28 @@ pub enum ExternalIpRefusal {
 }
 
 impl ExternalIpPolicy {
-    /// Whether `ip` may be served, given the addresses of the nodes.
+    /// Whether `ip` may be served as an externalIP, given the addresses of the nodes.
     ///
     /// # Errors
     /// The first rule that forbids it.
     pub fn check(
+        &self,
+        ip: IpAddr,
+        node_ips: impl IntoIterator<Item = IpAddr>,
+    ) -> Result<(), ExternalIpRefusal> {
+        self.check_load_balancer_ip(ip, node_ips)?;
+        if !self.allowed.iter().any(|net| net.contains(&ip)) {
+            return Err(ExternalIpRefusal::NotAllowed);
+        }
+        Ok(())
+    }
+
+    /// Whether `ip` may be served as a load balancer IP, given the addresses of the nodes: all that holds
+    /// for an externalIP, but it need not be allowed.
+    ///
+    /// # Errors
+    /// The first rule that forbids it.
+    pub fn check_load_balancer_ip(
         &self,
         ip: IpAddr,
         node_ips: impl IntoIterator<Item = IpAddr>,
@@ -53,9 +72,6 @@ impl ExternalIpPolicy {
         }
         if node_ips.into_iter().any(|node| node == ip) {
             return Err(ExternalIpRefusal::NodeAddress);
-        }
-        if !self.allowed.iter().any(|net| net.contains(&ip)) {
-            return Err(ExternalIpRefusal::NotAllowed);
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 
 use crate::{
     EndpointIndex, ExternalIpPolicy, ExternalIpRefusal, Family, Frontend, FrontendAddress, FrontendKind,
-    Node, ObjectKey, Port, PortKey, Service, ServiceType,
+    Node, ObjectKey, Port, PortKey, Service,
     claim::{Claim, Claims},
     endpoint::usable,
 };
@@ -57,6 +57,14 @@ pub enum Refusal {
     /// The admin's rules forbid it.
     #[error("externalIP {ip} {reason}")]
     ExternalIp {
+        /// The address.
+        ip: IpAddr,
+        /// The rule.
+        reason: ExternalIpRefusal,
+    },
+    /// A load balancer IP that would take the cluster's own traffic.
+    #[error("load balancer IP {ip} {reason}")]
+    LoadBalancerIp {
         /// The address.
         ip: IpAddr,
         /// The rule.
@@ -149,17 +157,15 @@ impl ServiceIndex {
     /// Takes a new or changed Node.
     pub fn apply_node(&mut self, object: &core::Node) {
         let node = Node::from_object(object);
-        let before = self.nodes.insert(node.name.clone(), node.clone());
-        if before.is_none_or(|b| b.internal_ips != node.internal_ips) {
-            self.node_addresses_changed(&node.name);
-        }
+        let (name, after) = (node.name.clone(), node.internal_ips.clone());
+        let before = self.nodes.insert(name.clone(), node).map(|n| n.internal_ips).unwrap_or_default();
+        self.node_addresses_changed(&name, &before, &after);
     }
 
     /// Forgets a Node.
     pub fn delete_node(&mut self, name: &str) {
-        if self.nodes.remove(name).is_some() {
-            self.node_addresses_changed(name);
-        }
+        let before = self.nodes.remove(name).map(|n| n.internal_ips).unwrap_or_default();
+        self.node_addresses_changed(name, &before, &[]);
     }
 
     /// Takes the complete list: what is not in it is gone.
@@ -199,7 +205,10 @@ impl ServiceIndex {
         let forbidden = service.external_ips.iter().filter_map(|ip| {
             self.check_external_ip(*ip).err().map(|reason| Refusal::ExternalIp { ip: *ip, reason })
         });
-        unreadable.chain(forbidden).chain(self.lost_claims(key)).collect()
+        let hostile = service.requested_load_balancer_ips().filter_map(|ip| {
+            self.check_load_balancer_ip(ip).err().map(|reason| Refusal::LoadBalancerIp { ip, reason })
+        });
+        unreadable.chain(forbidden).chain(hostile).chain(self.lost_claims(key)).collect()
     }
 
     fn lost_claims(&self, key: &ObjectKey) -> impl Iterator<Item = Refusal> {
@@ -211,16 +220,29 @@ impl ServiceIndex {
     }
 
     fn check_external_ip(&self, ip: IpAddr) -> Result<(), ExternalIpRefusal> {
-        self.config.external_ips.check(ip, self.nodes.values().flat_map(|n| n.internal_ips.iter().copied()))
+        self.config.external_ips.check(ip, self.node_ips())
     }
 
-    /// Only what depends on a node's addresses: node ports of this node, and externalIPs anywhere.
-    fn node_addresses_changed(&mut self, name: &str) {
+    fn check_load_balancer_ip(&self, ip: IpAddr) -> Result<(), ExternalIpRefusal> {
+        self.config.external_ips.check_load_balancer_ip(ip, self.node_ips())
+    }
+
+    fn node_ips(&self) -> impl Iterator<Item = IpAddr> {
+        self.nodes.values().flat_map(|node| node.internal_ips.iter().copied())
+    }
+
+    /// Only what depends on a node's addresses: node ports of this node, and Services that ask for an
+    /// address that is now a node's or no longer one.
+    fn node_addresses_changed(&mut self, name: &str, before: &[IpAddr], after: &[IpAddr]) {
+        if before == after {
+            return;
+        }
         let own = name == self.config.node_name;
-        let affected = self
-            .services
-            .values()
-            .filter(|s| !s.external_ips.is_empty() || (own && s.ports.iter().any(|p| p.node_port.is_some())));
+        let moved = |ip: &IpAddr| before.contains(ip) != after.contains(ip);
+        let affected = self.services.values().filter(|s| {
+            (own && s.ports.iter().any(|p| p.node_port.is_some()))
+                || s.external_ips.iter().chain(&s.load_balancer_ips).any(moved)
+        });
         let keys: Vec<ObjectKey> = affected.map(|s| s.key.clone()).collect();
         keys.iter().for_each(|key| self.reclaim(key));
     }
@@ -268,9 +290,9 @@ impl ServiceIndex {
         let node = port.node_port.into_iter().flat_map(|number| {
             self.node_port_ips(service).into_iter().map(move |ip| at(FrontendKind::NodePort, ip, number))
         });
-        let balancer =
-            service.load_balancer_ips.iter().filter(|_| service.service_type == ServiceType::LoadBalancer);
-        let balancer = balancer.map(|ip| at(FrontendKind::LoadBalancer, *ip, port.port));
+        let balancer = service.requested_load_balancer_ips();
+        let balancer = balancer.filter(|ip| self.check_load_balancer_ip(*ip).is_ok());
+        let balancer = balancer.map(|ip| at(FrontendKind::LoadBalancer, ip, port.port));
         let allowed = service.external_ips.iter().filter(|ip| self.check_external_ip(**ip).is_ok());
         let external = allowed.map(|ip| at(FrontendKind::ExternalIp, *ip, port.port));
         cluster.chain(node).chain(balancer).chain(external).collect()

@@ -115,6 +115,12 @@ impl Service {
             && !self.cluster_ips.is_empty()
             && !self.labels.contains_key(PROXY_NAME_LABEL)
     }
+
+    /// The load balancer's addresses, which a Service of another type may still carry in its status.
+    pub(crate) fn requested_load_balancer_ips(&self) -> impl Iterator<Item = IpAddr> {
+        let balanced = self.service_type == ServiceType::LoadBalancer;
+        self.load_balancer_ips.iter().copied().filter(move |_| balanced)
+    }
 }
 
 fn cluster_ip_texts(spec: &core::ServiceSpec) -> Vec<String> {

@@ -71,6 +71,20 @@ fn a_load_balancer_ip_is_served_for_the_type_load_balancer_only() {
 }
 
 #[test]
+fn a_status_cannot_take_the_traffic_of_the_cluster_or_its_nodes() {
+    let mut index = index();
+    let spec = json!({"type": "LoadBalancer", "clusterIP": "10.96.0.7", "ports": [{"port": 80}]});
+    let ingress = ["203.0.113.200", "203.0.113.12", "10.244.0.1", "2001:db8:96::1", "127.0.0.1", "224.0.0.1"];
+    index.apply_service(&balanced(service("s", 1, &spec), &ingress));
+    let with_both = ["10.96.0.7:80/TCP", "203.0.113.12:80/TCP", "203.0.113.200:80/TCP"];
+    assert_eq!(Said::all(&mut index).frontends(), with_both);
+    index.apply_node(&node("n2", &["203.0.113.12"]));
+    assert_eq!(Said::all(&mut index).frontends(), ["10.96.0.7:80/TCP", "203.0.113.200:80/TCP"]);
+    index.delete_node("n2");
+    assert_eq!(Said::all(&mut index).frontends(), with_both);
+}
+
+#[test]
 fn headless_alias_and_foreign_services_are_not_forwarded() {
     let ports = json!([{"port": 80, "nodePort": 30080}]);
     let external = json!(["80.11.12.10"]);

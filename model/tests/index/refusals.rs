@@ -3,7 +3,7 @@
 use penstock_model::{ObjectKey, ServiceIndex};
 use serde_json::json;
 
-use crate::objects::{index, node, service};
+use crate::objects::{balanced, index, node, service};
 
 fn sentences(index: &ServiceIndex, name: &str) -> Vec<String> {
     index.refusals(&ObjectKey::new("d", name)).iter().map(ToString::to_string).collect()
@@ -26,6 +26,26 @@ fn each_refused_external_ip_is_one_sentence() {
             "externalIP 127.0.0.1 is a loopback, link-local, multicast or unspecified address",
         ]
     );
+}
+
+#[test]
+fn each_refused_load_balancer_ip_is_one_sentence() {
+    let mut index = index();
+    index.apply_node(&node("n2", &["203.0.113.12"]));
+    let ingress = ["203.0.113.200", "203.0.113.12", "10.244.0.1", "169.254.169.254"];
+    let spec =
+        |service_type: &str| json!({"type": service_type, "clusterIP": "10.96.0.7", "ports": [{"port": 80}]});
+    index.apply_service(&balanced(service("s", 1, &spec("LoadBalancer")), &ingress));
+    assert_eq!(
+        sentences(&index, "s"),
+        [
+            "load balancer IP 203.0.113.12 is a node's own address",
+            "load balancer IP 10.244.0.1 lies in the cluster's own Service or Pod range",
+            "load balancer IP 169.254.169.254 is a loopback, link-local, multicast or unspecified address",
+        ]
+    );
+    index.apply_service(&balanced(service("s", 1, &spec("NodePort")), &ingress));
+    assert!(sentences(&index, "s").is_empty());
 }
 
 #[test]
