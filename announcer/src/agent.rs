@@ -174,7 +174,6 @@ impl Agent {
         let config = LeaseConfig {
             namespace: self.config.namespace.clone(),
             node: self.config.node_name.clone(),
-            node_uid: self.announcer.cluster().own_uid().map(str::to_owned),
             duration: self.config.lease_duration,
         };
         let keeper = LeaseKeeper::new(self.client.clone(), config, self.news.clone(), self.metrics.clone());

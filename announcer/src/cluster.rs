@@ -30,7 +30,6 @@ pub struct Cluster {
     services: BTreeMap<ObjectKey, Service>,
     endpoints: EndpointIndex,
     nodes: BTreeMap<String, Node>,
-    node_uids: BTreeMap<String, String>,
     pools: BTreeMap<ObjectKey, Pool>,
     advertisements: BTreeMap<ObjectKey, Advertisement>,
 }
@@ -44,7 +43,6 @@ impl Cluster {
             services: BTreeMap::new(),
             endpoints: EndpointIndex::default(),
             nodes: BTreeMap::new(),
-            node_uids: BTreeMap::new(),
             pools: BTreeMap::new(),
             advertisements: BTreeMap::new(),
         }
@@ -82,14 +80,11 @@ impl Cluster {
     /// Takes a new or changed Node.
     pub fn apply_node(&mut self, object: &core::Node) -> bool {
         let node = Node::from_object(object);
-        let uid = object.metadata.uid.clone().unwrap_or_default();
-        self.node_uids.insert(node.name.clone(), uid);
         self.nodes.insert(node.name.clone(), node.clone()) != Some(node)
     }
 
     /// Forgets a Node.
     pub fn delete_node(&mut self, name: &str) -> bool {
-        self.node_uids.remove(name);
         self.nodes.remove(name).is_some()
     }
 
@@ -140,12 +135,6 @@ impl Cluster {
     #[must_use]
     pub fn own_node(&self) -> Option<&Node> {
         self.nodes.get(&self.own_name)
-    }
-
-    /// The UID of this node's object.
-    #[must_use]
-    pub fn own_uid(&self) -> Option<&str> {
-        self.node_uids.get(&self.own_name).map(String::as_str)
     }
 
     /// A Service that has an address.

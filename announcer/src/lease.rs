@@ -1,13 +1,18 @@
 //! One Lease per node: proof that its announcer lives. The task [`LeaseKeeper::run`] writes it, all read it.
 //!
 //! Writes are O(nodes): however many addresses there are, an announcer writes only this object.
+//!
+//! The Node does not own it. Once a Node object is deleted and re-created it has another UID, and the garbage
+//! collector deletes what names the old one as its owner: the Lease of a living announcer, again and again. A Lease
+//! that a removed node leaves behind is not renewed, so its node does not live; and without a Node object it is no
+//! candidate anyway.
 
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
-    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
 use kube::{
     Api, Client,
@@ -74,8 +79,6 @@ pub struct LeaseConfig {
     pub namespace: String,
     /// This node.
     pub node: String,
-    /// The UID of its Node object, so that the Lease goes with the node.
-    pub node_uid: Option<String>,
     /// How long a renewal lasts; whole seconds.
     pub duration: Duration,
 }
@@ -178,19 +181,11 @@ impl LeaseKeeper {
     }
 
     fn lease(&self, holder: &str, duration: Duration, time: MicroTime, version: Option<String>) -> Lease {
-        let owner = self.config.node_uid.as_ref().map(|uid| OwnerReference {
-            api_version: "v1".into(),
-            kind: "Node".into(),
-            name: self.config.node.clone(),
-            uid: uid.clone(),
-            ..OwnerReference::default()
-        });
         Lease {
             metadata: ObjectMeta {
                 name: Some(self.name()),
                 namespace: Some(self.config.namespace.clone()),
                 labels: Some([(LABEL.0.to_owned(), LABEL.1.to_owned())].into()),
-                owner_references: owner.map(|owner| vec![owner]),
                 resource_version: version,
                 ..ObjectMeta::default()
             },

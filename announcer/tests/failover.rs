@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use k8s_openapi::api::{core::v1 as core, events::v1::Event};
+use k8s_openapi::api::{coordination::v1::Lease, core::v1 as core, events::v1::Event};
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams},
@@ -280,6 +280,7 @@ fn addresses_move_when_they_must_and_stay_when_the_api_server_is_away() {
         let owned = n1.metric("owned_addresses").unwrap() + n2.metric("owned_addresses").unwrap();
         assert!((owned - 8.0).abs() < 0.5, "{owned} owners of 8 addresses");
         assigned(&segment, "s200").await;
+        no_lease_is_owned(&segment).await;
 
         drop(n1); // SIGKILL
         segment.settles("n1 killed", |_| Some("n2")).await;
@@ -308,6 +309,14 @@ fn addresses_move_when_they_must_and_stay_when_the_api_server_is_away() {
         }
         segment.settles("API server away", left).await;
     });
+}
+
+/// The garbage collector deletes what a Node owned, and a re-created Node has another UID.
+async fn no_lease_is_owned(segment: &Segment) {
+    let leases: Api<Lease> = Api::namespaced(segment.client.clone(), "penstock-system");
+    let leases = leases.list(&ListParams::default()).await.unwrap().items;
+    assert_eq!(leases.len(), NODES.len());
+    assert!(leases.iter().all(|lease| lease.metadata.owner_references.is_none()), "{leases:?}");
 }
 
 async fn assigned(segment: &Segment, service: &str) {
