@@ -176,11 +176,6 @@ impl ServiceIndex {
         objects.iter().for_each(|object| self.apply_node(object));
     }
 
-    /// The Services known.
-    pub fn services(&self) -> impl Iterator<Item = &Service> {
-        self.services.values()
-    }
-
     /// The ports that differ since the last call, in the order of their keys.
     pub fn take_changes(&mut self) -> Vec<Change> {
         let dirty = std::mem::take(&mut self.dirty);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::util::intstr::IntOrString};
+use k8s_openapi::api::core::v1 as core;
 
 use crate::{ObjectKey, Protocol, parse_ip};
 
@@ -43,8 +43,6 @@ pub struct Port {
     pub protocol: Protocol,
     /// The node port, where there is one.
     pub node_port: Option<u16>,
-    /// The container's port as written, for display; endpoints bring their own number.
-    pub target_port: Option<String>,
 }
 
 /// What a Service object says, as far as packets and addresses go.
@@ -155,10 +153,6 @@ fn port(port: &core::ServicePort) -> Option<Port> {
         port: u16::try_from(port.port).ok()?,
         protocol: port.protocol.as_deref().unwrap_or("TCP").parse().ok()?,
         node_port: port.node_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p != 0),
-        target_port: port.target_port.as_ref().map(|target| match target {
-            IntOrString::Int(number) => number.to_string(),
-            IntOrString::String(name) => name.clone(),
-        }),
     })
 }
 
