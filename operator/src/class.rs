@@ -20,7 +20,7 @@ pub enum Membership<'a> {
 }
 
 /// All LoadBalancerClasses.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Classes {
     by_name: BTreeMap<String, LoadBalancerClassSpec>,
     default: Option<String>,

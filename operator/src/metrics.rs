@@ -56,9 +56,13 @@ impl Metrics {
         self.waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Replaces the figures of all pools: one that is gone has none.
-    pub(crate) fn set_free(&self, pools: Vec<(String, Family, u128)>) {
+    /// After a change of pools: one that is gone has no figure.
+    pub(crate) fn forget_pools(&self) {
         self.free.clear();
+    }
+
+    /// Sets the figures of all pools.
+    pub(crate) fn set_free(&self, pools: Vec<(String, Family, u128)>) {
         for (pool, family, count) in pools {
             let labels = PoolFamily { pool, family: format!("{family:?}") };
             self.free.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));

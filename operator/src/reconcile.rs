@@ -135,7 +135,7 @@ impl Context {
             if plan.is_empty() {
                 return Ok((before.clone(), built));
             }
-            tracing::debug!(plan = %serde_json::to_string(&plan).unwrap_or_default(), "applying");
+            tracing::debug!(?plan, "applying");
             for step in &plan.steps {
                 match self.provider.apply(key, step).await {
                     Err(ProviderError::Conflict(why)) => {
@@ -149,6 +149,7 @@ impl Context {
         Err(ProviderError::Retryable("the plan did not converge".to_owned()))
     }
 
+    /// What it held before is free only once its status no longer shows it.
     async fn provisioned(
         &self,
         service: &Service,
@@ -158,19 +159,24 @@ impl Context {
     ) -> Result<Action, ReconcileError> {
         self.waiting.set(key, false);
         let message = provisioned_message(&built);
-        if !before.addresses.is_empty() && before.addresses != built.addresses {
-            self.events.tell(service, Happening::ClearAssignment, moved(&before.addresses));
+        let lost: Vec<IpAddr> =
+            before.addresses.iter().copied().filter(|ip| !built.addresses.contains(ip)).collect();
+        let wrote = self.write(service, key, &Report::Provisioned(built)).await?;
+        if self.provider.reported(key) {
             self.waiting.wake_all();
         }
-        if self.write(service, key, &Report::Provisioned(built)).await? {
+        if !lost.is_empty() {
+            self.events.tell(service, Happening::ClearAssignment, moved(&lost));
+        }
+        if wrote {
             tracing::info!(addresses = message, "provisioned");
             self.events.tell(service, Happening::IPAllocated, message);
         }
         Ok(Action::await_change())
     }
 
-    /// Bad input: what the Service has stays, and it is told what to change. It waits, because another Service
-    /// may hold what it asks for.
+    /// Bad input: what the Service has stays as long as its pool agrees, and it is told what to change. It waits,
+    /// because another Service may hold what it asks for.
     async fn hold(
         &self,
         service: &Service,
@@ -178,13 +184,16 @@ impl Context {
         reason: Reason,
         message: String,
     ) -> Result<Action, ReconcileError> {
+        if !self.provider.may_keep(key) {
+            return self.starve(service, key, reason, message).await;
+        }
         let observed = self.provider.observe(key).await;
         let held = observed.map(|o| self.provider.built(&o));
         let held = held.map_err(|source| ReconcileError::Provider { key: key.clone(), source })?;
         self.wait(service, key, Report::Waiting(held, reason, message.clone()), message).await
     }
 
-    /// Nothing to be had, and what it had it may not keep.
+    /// Nothing to be had, and what it had it may not keep: the status says so before anybody else gets it.
     async fn starve(
         &self,
         service: &Service,
@@ -192,11 +201,13 @@ impl Context {
         reason: Reason,
         message: String,
     ) -> Result<Action, ReconcileError> {
+        let report = Report::Waiting(Built::default(), reason, message.clone());
+        let action = self.wait(service, key, report, message).await?;
         let before = self.release(key).await?;
         if !before.addresses.is_empty() {
             self.events.tell(service, Happening::ClearAssignment, moved(&before.addresses));
         }
-        self.wait(service, key, Report::Waiting(Built::default(), reason, message.clone()), message).await
+        Ok(action)
     }
 
     async fn wait(

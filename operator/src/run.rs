@@ -65,16 +65,13 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     let metrics = Metrics::register(&telemetry);
     let readiness = telemetry.readiness.clone();
     let http = telemetry.serve(options.http_address, stop.clone());
-    let work = async {
-        tokio::select! {
-            () = stop.cancelled() => Ok(()),
-            result = control(client, options.namespace, metrics, || readiness.set_ready(), &stop) => result,
-        }
-    };
-    let ((), ()) = tokio::try_join!(async { http.await.map_err(OperatorError::from) }, work)?;
+    let work = control(client, options.namespace, metrics, || readiness.set_ready(), &stop);
+    let http = async { http.await.map_err(OperatorError::from) };
+    tokio::try_join!(http, work)?;
     Ok(())
 }
 
+/// Watches the configuration beside the Services. A stop lets the reconciliations under way end.
 async fn control(
     client: Client,
     namespace: String,
@@ -85,33 +82,44 @@ async fn control(
     let provider = Arc::new(PoolProvider::default());
     let classes = Arc::new(RwLock::new(Classes::default()));
     let (changed, changes) = unbounded();
-    let (known, mut all_known) = watch_value::channel(false);
+    let (known, all_known) = watch_value::channel(false);
     let configuration = Configuration {
         client: client.clone(),
         namespace,
         provider: provider.clone(),
         classes: classes.clone(),
+        metrics: metrics.clone(),
         changed,
         known,
     };
-    let configuration = configuration.run();
+    let (waiting, woken) = Waiting::new();
+    let events = Events::start(client.clone());
+    let context = Context { client, provider, classes, waiting: Arc::new(waiting), events, metrics };
     let services = async {
-        // The sender lives in `configuration`, which never ends.
-        let _ = all_known.wait_for(|known| *known).await;
-        let read = classes.read().unwrap_or_else(PoisonError::into_inner).clone();
-        adopt_all(&client, &provider, &read).await.map_err(|e| OperatorError::List(Box::new(e)))?;
-        let (waiting, woken) = Waiting::new();
-        let events = Events::start(client.clone());
-        let waiting = Arc::new(waiting);
-        let context = Context { client, provider, classes, waiting, events, metrics };
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            adopted = adopt_known(&context, all_known) => adopted?,
+        }
         ready();
         reconcile_all(Arc::new(context), changes, woken, stop).await;
         Ok(())
     };
     tokio::select! {
-        () = configuration => Ok(()),
+        () = configuration.run() => Ok(()),
         result = services => result,
     }
+}
+
+/// Once classes and pools are known, takes over what the statuses say.
+async fn adopt_known(
+    context: &Context,
+    mut all_known: watch_value::Receiver<bool>,
+) -> Result<(), OperatorError> {
+    // The sender lives as long as the watch of the configuration, which ends after this.
+    let _ = all_known.wait_for(|known| *known).await;
+    let classes = context.classes.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let adopted = adopt_all(&context.client, &context.provider, &classes).await;
+    adopted.map_err(|error| OperatorError::List(Box::new(error)))
 }
 
 async fn reconcile_all(

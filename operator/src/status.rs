@@ -65,8 +65,10 @@ fn held(report: &Report) -> Option<&Built> {
 fn status_patch(service: &core::Service, report: &Report, now: Timestamp) -> Map<String, Value> {
     let mut status = Map::new();
     let addresses = held(report).map(|built| built.addresses.as_slice()).unwrap_or_default();
-    if shown(service) != addresses.iter().map(ToString::to_string).collect::<Vec<_>>() {
-        status.insert("loadBalancer".into(), load_balancer(addresses));
+    let wanted: Vec<core::LoadBalancerIngress> = addresses.iter().map(|ip| vip(*ip)).collect();
+    if ingress(service) != wanted {
+        let wanted = if wanted.is_empty() { Value::Null } else { json!(wanted) };
+        status.insert("loadBalancer".into(), json!({"ingress": wanted}));
     }
     if let Some(condition) = condition_patch(service, report, now) {
         status.insert("conditions".into(), json!([condition]));
@@ -74,19 +76,23 @@ fn status_patch(service: &core::Service, report: &Report, now: Timestamp) -> Map
     status
 }
 
-/// The addresses in the status; hostnames and whatever else stands there count as text, so that a foreign
-/// entry is a difference.
-fn shown(service: &core::Service) -> Vec<String> {
+fn ingress(service: &core::Service) -> &[core::LoadBalancerIngress] {
     let balancer = service.status.as_ref().and_then(|s| s.load_balancer.as_ref());
-    let ingress = balancer.and_then(|b| b.ingress.as_deref()).unwrap_or_default();
-    let text =
-        |i: &core::LoadBalancerIngress| i.ip.clone().or_else(|| i.hostname.clone()).unwrap_or_default();
-    ingress.iter().map(text).collect()
+    balancer.and_then(|b| b.ingress.as_deref()).unwrap_or_default()
 }
 
-fn load_balancer(addresses: &[IpAddr]) -> Value {
-    let ingress: Vec<Value> = addresses.iter().map(|ip| json!({"ip": ip, "ipMode": "VIP"})).collect();
-    if ingress.is_empty() { json!({"ingress": null}) } else { json!({"ingress": ingress}) }
+/// What we write for an address, whole: with another `ipMode` no node would forward it.
+fn vip(ip: IpAddr) -> core::LoadBalancerIngress {
+    core::LoadBalancerIngress {
+        ip: Some(ip.to_string()),
+        ip_mode: Some("VIP".to_owned()),
+        ..core::LoadBalancerIngress::default()
+    }
+}
+
+/// The addresses that the status shows, whatever their `ipMode`.
+pub(crate) fn shown_addresses(service: &core::Service) -> Vec<IpAddr> {
+    ingress(service).iter().filter_map(|i| penstock_model::parse_ip(i.ip.as_deref()?)).collect()
 }
 
 /// `LoadBalancerProvisioning` (KEP-4631): true while an address is being sought, with the reason.
@@ -182,6 +188,19 @@ mod tests {
             json!([{"ip": "203.0.113.200", "ipMode": "VIP"}])
         );
         assert!(patch["status"].get("conditions").is_none());
+    }
+
+    #[test]
+    fn a_mode_that_no_node_forwards_is_put_right() {
+        let mut touched = settled();
+        let ingress =
+            touched.status.as_mut().unwrap().load_balancer.as_mut().unwrap().ingress.as_mut().unwrap();
+        ingress[0].ip_mode = Some("Proxy".into());
+        let patch = patch(&touched, &Report::Provisioned(built()), now()).unwrap();
+        assert_eq!(
+            patch["status"]["loadBalancer"]["ingress"],
+            json!([{"ip": "203.0.113.200", "ipMode": "VIP"}])
+        );
     }
 
     #[test]

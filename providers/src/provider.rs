@@ -58,6 +58,12 @@ pub trait Provider: Send + Sync + 'static {
         step: &Step<Self::Action>,
     ) -> impl Future<Output = Result<(), ProviderError>> + Send;
 
+    /// The Service's status shows what is built and nothing older: whatever was kept back until then may be given
+    /// to others. Returns whether there was anything.
+    fn reported(&self, _service: &ObjectKey) -> bool {
+        false
+    }
+
     /// What the status should say.
     fn built(&self, observed: &Self::Observed) -> Built;
 }

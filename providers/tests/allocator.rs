@@ -141,7 +141,10 @@ fn a_new_request_moves_the_holder() {
     let mut allocator = allocator(&[("a", &["10.0.0.0/30"])]);
     assign(&mut allocator, "s", &v4()).unwrap();
     assert_eq!(addresses(&assign(&mut allocator, "s", &asks_for(&["10.0.0.3"])).unwrap()), ["10.0.0.3"]);
-    assert_eq!(addresses(&assign(&mut allocator, "t", &v4()).unwrap()), ["10.0.0.0"]);
+    // Until its status says so, the old address is nobody else's.
+    assert_eq!(addresses(&assign(&mut allocator, "t", &v4()).unwrap()), ["10.0.0.1"]);
+    assert!(allocator.reported(&key("s")) && !allocator.reported(&key("s")));
+    assert_eq!(addresses(&assign(&mut allocator, "u", &v4()).unwrap()), ["10.0.0.0"]);
 }
 
 #[test]
@@ -155,6 +158,24 @@ fn required_dual_stack_gets_both_or_nothing_preferred_what_there_is() {
     assert_eq!(addresses(&assign(&mut allocator, "p2", &preferred).unwrap()), ["10.0.0.0"]);
     let error = assign(&mut allocator, "r2", &required).unwrap_err();
     assert_eq!(error.to_string(), "no free IPv6 and IPv4 address in IPAddressPool a");
+}
+
+#[test]
+fn an_address_stays_when_its_neighbour_of_the_other_family_has_to_move() {
+    let dual = wants(&[(Family::IPv4, true), (Family::IPv6, true)]);
+    let mut allocator = allocator(&[("a", &["10.0.0.0/32", "2001:db8::/128"])]);
+    assign(&mut allocator, "s", &dual).unwrap();
+    allocator.set_pools(BTreeMap::from([("a".into(), pool(&["10.0.0.1/32", "2001:db8::/128"]))]));
+    assert_eq!(addresses(&assign(&mut allocator, "s", &dual).unwrap()), ["10.0.0.1", "2001:db8::"]);
+}
+
+#[test]
+fn a_family_that_the_pool_gains_is_added_to_who_would_like_it() {
+    let preferred = wants(&[(Family::IPv6, false), (Family::IPv4, false)]);
+    let mut allocator = allocator(&[("a", &["10.0.0.0/30"])]);
+    assert_eq!(addresses(&assign(&mut allocator, "s", &preferred).unwrap()), ["10.0.0.0"]);
+    allocator.set_pools(BTreeMap::from([("a".into(), pool(&["10.0.0.0/30", "2001:db8::/64"]))]));
+    assert_eq!(addresses(&assign(&mut allocator, "s", &preferred).unwrap()), ["2001:db8::", "10.0.0.0"]);
 }
 
 #[test]

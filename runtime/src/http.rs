@@ -42,7 +42,12 @@ pub struct Readiness(Arc<AtomicBool>);
 impl Readiness {
     /// Says that the process is ready.
     pub fn set_ready(&self) {
-        self.0.store(true, Ordering::Release);
+        self.set(true);
+    }
+
+    /// Says whether the process is ready, for one that may cease to be.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Release);
     }
 
     /// Whether it is.

@@ -14,4 +14,4 @@ pub use flags::ProcessFlags;
 pub use http::{HttpError, Readiness, Telemetry};
 pub use logging::{LogFormat, LoggingError, init as init_logging};
 pub use shutdown::{ShutdownError, on_signal as shutdown_on_signal};
-pub use watch::{Update, updates, watch};
+pub use watch::{Update, readable_updates, updates, watch};

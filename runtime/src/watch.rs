@@ -6,6 +6,7 @@ use backon::ExponentialBuilder;
 use futures::{Stream, StreamExt, stream};
 use kube::{
     Api, Resource,
+    core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
         utils::ResetTimerBackoff,
@@ -72,6 +73,42 @@ where
             }
         })
         .flat_map(stream::iter)
+}
+
+/// As [`updates`], for kinds of which a stored object may be one that this version cannot read (a newer version
+/// wrote it): it is logged and left out, and the others go on.
+pub fn readable_updates<K>(
+    api: Api<DeserializeGuard<K>>,
+    config: watcher::Config,
+) -> impl Stream<Item = Update<K>> + Send
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K::DynamicType: Default,
+{
+    updates(api, config).map(readable).flat_map(stream::iter)
+}
+
+fn readable<K: Resource>(update: Update<DeserializeGuard<K>>) -> Option<Update<K>> {
+    match update {
+        Update::Reset(objects) => Some(Update::Reset(objects.into_iter().filter_map(decoded).collect())),
+        Update::Apply(object) => decoded(object).map(Update::Apply),
+        Update::Delete(object) => decoded(object).map(Update::Delete),
+    }
+}
+
+fn decoded<K>(guard: DeserializeGuard<K>) -> Option<K> {
+    match guard.0 {
+        Ok(object) => Some(object),
+        Err(invalid) => {
+            let name = invalid.metadata.name.unwrap_or_default();
+            tracing::warn!(
+                name,
+                error = invalid.error,
+                "an object cannot be read by this version and is left out"
+            );
+            None
+        }
+    }
 }
 
 /// A relist arrives piece by piece; it is passed on as one value, so that nobody acts on half of it.

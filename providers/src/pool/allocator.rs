@@ -108,14 +108,17 @@ impl Stock {
         &mut self.free[usize::from(family == Family::IPv6)]
     }
 
-    fn lowest(&self, family: Family) -> Option<IpAddr> {
-        self.of(family).lowest(|ip| !(self.pool.avoid_buggy_ips && is_buggy(ip)))
+    /// What the Service holds of this family in this pool, else the lowest free address: an address stays even
+    /// where its neighbour of the other family has to move.
+    fn held_or_lowest(&self, family: Family, held: &[IpAddr]) -> Option<IpAddr> {
+        let kept = held.iter().copied().find(|ip| Family::of(*ip) == family && self.contains(*ip));
+        kept.or_else(|| self.of(family).lowest(|ip| !(self.pool.avoid_buggy_ips && is_buggy(ip))))
     }
 
     /// One free address of each family, or of those that there are if the others are not required.
-    fn pick(&self, needs: &[FamilyNeed]) -> Option<Vec<IpAddr>> {
+    fn pick(&self, needs: &[FamilyNeed], held: &[IpAddr]) -> Option<Vec<IpAddr>> {
         let picked: Vec<(FamilyNeed, Option<IpAddr>)> =
-            needs.iter().map(|n| (*n, self.lowest(n.family))).collect();
+            needs.iter().map(|need| (*need, self.held_or_lowest(need.family, held))).collect();
         if picked.iter().any(|(need, ip)| need.required && ip.is_none()) {
             return None;
         }
@@ -144,7 +147,10 @@ pub struct Assignment {
 pub struct Allocator {
     stocks: BTreeMap<String, Stock>,
     holdings: BTreeMap<ObjectKey, Built>,
+    /// Whose each address is: held, or given up but still shown by the Service's status.
     holders: BTreeMap<IpAddr, ObjectKey>,
+    /// Addresses given up by a Service whose status still shows them: nobody else may have them yet.
+    leaving: BTreeMap<ObjectKey, BTreeSet<IpAddr>>,
 }
 
 impl Allocator {
@@ -184,7 +190,7 @@ impl Allocator {
         taken
     }
 
-    /// Gives an assignment to a Service.
+    /// Gives an assignment to a Service. What it held before is kept back until [`Allocator::reported`].
     ///
     /// # Errors
     /// [`AllocationError::Taken`] when somebody else got an address since it was chosen.
@@ -194,22 +200,40 @@ impl Allocator {
                 return Err(AllocationError::Taken { ip: *ip, holder: holder.clone() });
             }
         }
-        self.release(service);
+        let before = self.holdings.remove(service).map(|built| built.addresses).unwrap_or_default();
+        self.leaving.entry(service.clone()).or_default().extend(before);
         let Assignment { pool, addresses } = assignment.clone();
-        self.hold(service, Built { addresses, pool: Some(pool) });
+        let pool = Some(pool).filter(|name| !name.is_empty());
+        self.hold(service, Built { addresses, pool });
         Ok(())
     }
 
-    /// Takes back what a Service holds. Returns whether it held anything.
+    /// The Service's status shows what it holds and nothing else: the rest is free. Returns whether there was
+    /// any.
+    pub fn reported(&mut self, service: &ObjectKey) -> bool {
+        let left = self.leaving.remove(service).unwrap_or_default();
+        left.iter().for_each(|ip| self.give_back(*ip));
+        !left.is_empty()
+    }
+
+    /// Takes back what a Service holds, for others to have. Returns whether there was anything.
     pub fn release(&mut self, service: &ObjectKey) -> bool {
-        let Some(built) = self.holdings.remove(service) else { return false };
-        for ip in &built.addresses {
-            self.holders.remove(ip);
-            if let Some(stock) = self.stocks.values_mut().find(|s| s.contains(*ip)) {
-                stock.of_mut(Family::of(*ip)).give_back(*ip);
-            }
+        let held = self.holdings.remove(service).map(|built| built.addresses).unwrap_or_default();
+        held.iter().for_each(|ip| self.give_back(*ip));
+        self.reported(service) || !held.is_empty()
+    }
+
+    fn give_back(&mut self, ip: IpAddr) {
+        self.holders.remove(&ip);
+        if let Some(stock) = self.stocks.values_mut().find(|s| s.contains(ip)) {
+            stock.of_mut(Family::of(ip)).give_back(ip);
         }
-        true
+    }
+
+    /// Whether nothing but a wish of the Service itself speaks against what it holds.
+    #[must_use]
+    pub fn may_keep(&self, service: &ObjectKey) -> bool {
+        self.holdings.get(service).is_none_or(|held| self.present_pool(held).is_some())
     }
 
     /// What the Service should hold: what it has, if it still may, else a new choice. Changes nothing.
@@ -218,7 +242,7 @@ impl Allocator {
     /// Why it gets no address.
     pub fn choose(&self, service: &ObjectKey, desired: &Desired) -> Result<Assignment, AllocationError> {
         match self.kept(service, desired) {
-            Some(kept) => Ok(kept),
+            Some(kept) => Ok(self.completed(kept, desired)),
             None => self.fresh(service, desired),
         }
     }
@@ -229,6 +253,9 @@ impl Allocator {
             for stock in self.stocks.values_mut() {
                 stock.of_mut(Family::of(*ip)).take(*ip);
             }
+        }
+        if let Some(leaving) = self.leaving.get_mut(service) {
+            leaving.retain(|ip| !built.addresses.contains(ip));
         }
         self.holdings.insert(service.clone(), built);
     }
@@ -262,18 +289,33 @@ impl Allocator {
         self.pool_of(&held.addresses).map(ToOwned::to_owned).or_else(origin)
     }
 
+    /// What it keeps, and an address of each other family that it would like and that its pool has by now.
+    fn completed(&self, kept: Assignment, desired: &Desired) -> Assignment {
+        let Some(stock) = self.stocks.get(&kept.pool) else { return kept };
+        let wanted = desired.families.iter();
+        let addresses =
+            wanted.filter_map(|need| stock.held_or_lowest(need.family, &kept.addresses)).collect();
+        Assignment { addresses, ..kept }
+    }
+
     fn fresh(&self, service: &ObjectKey, desired: &Desired) -> Result<Assignment, AllocationError> {
         if self.stocks.is_empty() {
             return Err(AllocationError::NoPool);
         }
+        let held = self.holdings.get(service).map(|built| built.addresses.as_slice()).unwrap_or_default();
         if desired.request.addresses.is_empty() {
-            self.any(desired)
+            self.any(desired, held)
         } else {
-            self.requested(service, desired)
+            self.requested(service, desired, held)
         }
     }
 
-    fn requested(&self, service: &ObjectKey, desired: &Desired) -> Result<Assignment, AllocationError> {
+    fn requested(
+        &self,
+        service: &ObjectKey,
+        desired: &Desired,
+        held: &[IpAddr],
+    ) -> Result<Assignment, AllocationError> {
         let addresses = &desired.request.addresses;
         for ip in addresses {
             if !desired.families.iter().any(|need| need.family == Family::of(*ip)) {
@@ -289,16 +331,21 @@ impl Allocator {
             }
         }
         let pool = self.pool_of(addresses).ok_or(AllocationError::TwoPools)?;
-        self.completed(pool, desired)
+        self.with_requested(pool, desired, held)
     }
 
     /// The requested addresses, and one more for each other family that the Service needs.
-    fn completed(&self, pool: &str, desired: &Desired) -> Result<Assignment, AllocationError> {
+    fn with_requested(
+        &self,
+        pool: &str,
+        desired: &Desired,
+        held: &[IpAddr],
+    ) -> Result<Assignment, AllocationError> {
         let mut addresses = Vec::new();
         for need in &desired.families {
             let asked = desired.request.addresses.iter().copied().find(|ip| Family::of(*ip) == need.family);
-            let free = || self.stocks.get(pool).and_then(|stock| stock.lowest(need.family));
-            match asked.or_else(free) {
+            let other = || self.stocks.get(pool).and_then(|stock| stock.held_or_lowest(need.family, held));
+            match asked.or_else(other) {
                 Some(ip) => addresses.push(ip),
                 None if need.required => return Err(exhausted(&[*need], vec![pool.to_owned()])),
                 None => {}
@@ -307,13 +354,13 @@ impl Allocator {
         Ok(Assignment { pool: pool.to_owned(), addresses })
     }
 
-    fn any(&self, desired: &Desired) -> Result<Assignment, AllocationError> {
+    fn any(&self, desired: &Desired, held: &[IpAddr]) -> Result<Assignment, AllocationError> {
         let candidates = self.candidates(desired)?;
         let all: Vec<FamilyNeed> =
             desired.families.iter().map(|n| FamilyNeed { required: true, ..*n }).collect();
         // A pool that has every family comes before one that lacks a family which the Service can do without.
         for needs in [&all, &desired.families] {
-            let found = candidates.iter().find_map(|(name, stock)| Some((name, stock.pick(needs)?)));
+            let found = candidates.iter().find_map(|(name, stock)| Some((name, stock.pick(needs, held)?)));
             if let Some((name, addresses)) = found {
                 return Ok(Assignment { pool: (*name).to_owned(), addresses });
             }

@@ -27,12 +27,14 @@ fn address(family: Family, number: u128) -> IpAddr {
 pub(super) struct FreeRuns {
     family: Family,
     runs: BTreeMap<u128, u128>,
+    /// The sum of the runs' lengths.
+    count: u128,
 }
 
 impl FreeRuns {
     /// All addresses of `ranges` that are of the family.
     pub(super) fn new(family: Family, ranges: &[AddressRange]) -> Self {
-        let mut free = Self { family, runs: BTreeMap::new() };
+        let mut free = Self { family, runs: BTreeMap::new(), count: 0 };
         for range in ranges.iter().filter(|r| Family::of(r.first()) == family) {
             free.insert(number(range.first()), number(range.last()));
         }
@@ -56,6 +58,7 @@ impl FreeRuns {
             return false;
         }
         self.runs.remove(&first);
+        self.count -= 1;
         if first < taken {
             self.runs.insert(first, taken - 1);
         }
@@ -74,17 +77,19 @@ impl FreeRuns {
 
     /// How many are free.
     pub(super) fn len(&self) -> u128 {
-        self.runs.iter().map(|(first, last)| (last - first).saturating_add(1)).fold(0, u128::saturating_add)
+        self.count
     }
 
     /// Adds a run and joins it with those that it touches or overlaps.
     fn insert(&mut self, mut first: u128, mut last: u128) {
         while let Some((f, l)) = self.touching(first, last) {
             self.runs.remove(&f);
+            self.count -= l - f + 1;
             first = first.min(f);
             last = last.max(l);
         }
         self.runs.insert(first, last);
+        self.count += last - first + 1;
     }
 
     fn touching(&self, first: u128, last: u128) -> Option<(u128, u128)> {

@@ -12,7 +12,6 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use penstock_crds::IPAddressPool;
 use penstock_model::{Family, ObjectKey, Protocol};
 use serde::{Deserialize, Serialize};
 
@@ -45,12 +44,15 @@ pub struct PoolProvider {
 }
 
 impl PoolProvider {
-    /// Takes a new set of pools; returns what became of each.
-    pub fn configure(&self, objects: &[IPAddressPool]) -> Verdicts {
-        let verdicts = judge(objects);
+    /// Takes a new set of pools, as [`judge`] found them.
+    pub fn configure(&self, verdicts: &Verdicts) {
         let usable = verdicts.iter().filter_map(|(name, v)| Some((name.clone(), v.as_ref().ok()?.clone())));
         self.lock().set_pools(usable.collect());
-        verdicts
+    }
+
+    /// Whether nothing but a wish of the Service itself speaks against what it holds.
+    pub fn may_keep(&self, service: &ObjectKey) -> bool {
+        self.lock().may_keep(service)
     }
 
     /// Takes over what a status says, before the first allocation after a start; `origin` is the pool that the
@@ -119,6 +121,10 @@ impl Provider for PoolProvider {
         }
     }
 
+    fn reported(&self, service: &ObjectKey) -> bool {
+        self.lock().reported(service)
+    }
+
     fn built(&self, observed: &Observed) -> Built {
         observed.held.clone().unwrap_or_default()
     }
@@ -136,7 +142,15 @@ fn release(observed: &Observed) -> Plan<Action> {
 
 fn assign(wanted: Assignment, observed: &Observed) -> Plan<Action> {
     let (reason, risk) = match &observed.held {
-        Some(held) if held.addresses == wanted.addresses => return Plan::empty(),
+        Some(held) if held.addresses == wanted.addresses => match held.pool.as_deref().unwrap_or_default() {
+            pool if pool == wanted.pool => return Plan::empty(),
+            pool => {
+                (format!("the addresses of IPAddressPool {pool:?} are {:?}'s now", wanted.pool), Risk::Safe)
+            }
+        },
+        Some(held) if held.addresses.iter().all(|ip| wanted.addresses.contains(ip)) => {
+            ("there is an address of another family now".to_owned(), Risk::Safe)
+        }
         Some(held) => (format!("{:?} may not be held any longer", held.addresses), Risk::ReplacesAddress),
         None => ("the Service has no address yet".to_owned(), Risk::Safe),
     };
