@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 pub struct L2AdvertisementSpec {
     /// Names of IPAddressPools. Without names and selectors: all pools.
     #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "ipAddressPools")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 253)))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub ip_address_pools: Vec<String>,
 
     /// Pools by label; any one selector is enough.
@@ -35,6 +37,8 @@ pub struct L2AdvertisementSpec {
 
     /// Interfaces to answer on. None: those that hold the node's own InternalIP.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(inner(length(min = 1, max = 15)))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 15)))]
+    #[x_kube(validation = Rule::new("self.all(name, name.matches('^[^/\\\\s]+$'))")
+        .message("an interface's name has neither slashes nor spaces"))]
     pub interfaces: Vec<String>,
 }

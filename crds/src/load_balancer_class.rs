@@ -30,8 +30,12 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.pool) || self.provider == 'pool'")
+    .message("spec.pool is for the provider pool only"))]
 pub struct LoadBalancerClassSpec {
-    /// Where balancers come from.
+    /// Where balancers come from. It cannot be changed: what the old provider built would be orphaned.
+    #[x_kube(validation = Rule::new("self == oldSelf")
+        .message("the provider of a class cannot be changed: create another class"))]
     pub provider: ProviderKind,
 
     /// Serve Services without a `loadBalancerClass` too. Only one class may.
@@ -57,6 +61,8 @@ pub enum ProviderKind {
 pub struct PoolParameters {
     /// Take addresses only from these IPAddressPools. None: from all.
     #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "ipAddressPools")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 253)))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub ip_address_pools: Vec<String>,
 }
 

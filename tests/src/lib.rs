@@ -6,9 +6,9 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{core::v1::Service, events::v1::Event};
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
-use penstock_crds::{IPAddressPool, LoadBalancerClass};
+use penstock_crds::{IPAddressPool, L2Advertisement, LoadBalancerClass};
 use penstock_e2e::{
     control_plane::ControlPlane,
     wait::{Look, until},
@@ -132,6 +132,21 @@ impl Fixture {
             "metadata": {"name": name}, "spec": {"addresses": addresses}
         }))?;
         Ok(self.pools().create(&PostParams::default(), &object).await?)
+    }
+
+    /// Creates an L2Advertisement; without a spec where it is null.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn advertisement(&self, name: &str, spec: Value) -> Result<()> {
+        let kind = ApiResource::erase::<L2Advertisement>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), "penstock-system", &kind);
+        let mut object = DynamicObject::new(name, &kind);
+        if !spec.is_null() {
+            object.data = json!({"spec": spec});
+        }
+        api.create(&PostParams::default(), &object).await?;
+        Ok(())
     }
 
     /// The Services of the namespace `default`.

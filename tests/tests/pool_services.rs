@@ -99,6 +99,14 @@ async fn bad_input_harms_only_itself() -> Result<()> {
         let error = fixture.pool("bad", &[addresses]).await.unwrap_err().to_string();
         assert!(error.contains(sentence), "{addresses}: {error}");
     }
+    for (spec, sentence) in [
+        (json!({"interfaces": ["eth0", "a b"]}), "neither slashes nor spaces"),
+        (json!({"ipAddressPools": ["good", "good"]}), "Duplicate value"),
+    ] {
+        let error = fixture.advertisement("bad", spec).await.unwrap_err().to_string();
+        assert!(error.contains(sentence), "{error}");
+    }
+    fixture.advertisement("without-spec", serde_json::Value::Null).await?;
     // What it cannot see stands in the condition.
     fixture.pool("reversed", &["203.0.113.230-203.0.113.220"]).await?;
     fixture.pool_says("reversed", "False", "ends before it begins").await?;
