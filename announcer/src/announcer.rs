@@ -14,6 +14,7 @@ use penstock_runtime::Update;
 use crate::{
     advertisement::InterfaceSelection,
     arp::Mac,
+    claim_log::ClaimLog,
     cluster::{Assignment, Cluster, Kind},
     election,
     fence::{Fence, Turn},
@@ -119,6 +120,7 @@ pub struct Announcer {
     cluster: Cluster,
     liveness: Liveness,
     fence: Fence,
+    claim_log: ClaimLog,
     links: Vec<Link>,
     arrived: Arrived,
     assignments: BTreeMap<Ipv4Addr, Assignment>,
@@ -139,6 +141,7 @@ impl Announcer {
             cluster: Cluster::new(own_name),
             liveness: Liveness::default(),
             fence: Fence::new(lease_duration),
+            claim_log: ClaimLog::default(),
             links: Vec::new(),
             arrived: Arrived::default(),
             assignments: BTreeMap::new(),
@@ -176,7 +179,7 @@ impl Announcer {
                 self.fence.sent(token, at);
                 false
             }
-            Input::Claim { address, by, interface } => self.take_claim(address, by, &interface),
+            Input::Claim { address, by, interface } => self.take_claim(address, by, &interface, now),
         };
     }
 
@@ -202,14 +205,14 @@ impl Announcer {
         false
     }
 
-    fn take_claim(&mut self, address: Ipv4Addr, by: Mac, interface: &str) -> bool {
-        if !self.orders.owned.contains_key(&address) {
+    fn take_claim(&mut self, address: Ipv4Addr, by: Mac, interface: &str, now: Instant) -> bool {
+        if !self.orders.owned.contains_key(&address) || self.fence.has_yielded(address) {
             return false;
         }
         let yielded = self.fence.claimed(address);
         if yielded {
             tracing::info!(%address, %by, interface, "another station claims an address and we yield it");
-        } else {
+        } else if self.claim_log.admits(address, by, now) {
             tracing::warn!(%address, %by, interface, "another station claims an address that we own");
         }
         yielded
