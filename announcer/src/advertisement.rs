@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, collections::BTreeSet, net::IpAddr};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::core::{Selector, SelectorExt};
-use penstock_crds::{AddressRange, IPAddressPool, L2Advertisement};
+use penstock_crds::{AddressRange, ConditionKind, IPAddressPool, L2Advertisement};
 use penstock_model::Node;
 
 /// An IPAddressPool, as far as announcing goes.
@@ -16,6 +16,9 @@ pub struct Pool {
     pub labels: BTreeMap<String, String>,
     /// The ranges that can be read.
     pub ranges: Vec<AddressRange>,
+    /// The operator refused it: `Accepted` is `False`. A pool without the condition is not refused: right after
+    /// its creation, or while the operator is away, its addresses must not wait for a judgement.
+    pub refused: bool,
 }
 
 impl Pool {
@@ -27,14 +30,21 @@ impl Pool {
             name: object.metadata.name.clone().unwrap_or_default(),
             labels: object.metadata.labels.clone().unwrap_or_default(),
             ranges: object.spec.addresses.iter().filter_map(|entry| entry.parse().ok()).collect(),
+            refused: object.status.as_ref().is_some_and(|status| is_refused(&status.conditions)),
         }
     }
 
-    /// Whether the address is in the pool.
+    /// Whether the address is in the pool. In one that was refused no address is: it may overlap another, whose
+    /// addresses it must not steer.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.ranges.iter().any(|range| range.contains(address))
+        !self.refused && self.ranges.iter().any(|range| range.contains(address))
     }
+}
+
+fn is_refused(conditions: &[Condition]) -> bool {
+    let accepted = ConditionKind::Accepted.to_string();
+    conditions.iter().any(|condition| condition.type_ == accepted && condition.status == "False")
 }
 
 /// The interfaces that a node answers on for an address.

@@ -56,8 +56,10 @@ impl Cluster {
         if !announced {
             return self.delete_service(&service.key);
         }
-        let key = service.key.clone();
-        self.services.insert(key, service.clone()) != Some(service)
+        let matters = |service: &Service| (service.load_balancer_ips.clone(), service.external_policy);
+        let now = matters(&service);
+        let before = self.services.insert(service.key.clone(), service);
+        before.as_ref().map(matters) != Some(now)
     }
 
     /// Forgets a Service.

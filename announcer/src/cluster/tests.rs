@@ -123,6 +123,32 @@ fn who_may_announce() {
     }
 }
 
+fn judged(mut pool: IPAddressPool, accepted: &str) -> IPAddressPool {
+    let condition = json!({"type": "Accepted", "status": accepted, "reason": "Overlaps", "message": "",
+        "lastTransitionTime": "2026-07-01T00:00:00Z"});
+    pool.status = Some(read(json!({"conditions": [condition]})));
+    pool
+}
+
+#[test]
+fn a_refused_pool_announces_nothing_and_one_not_judged_yet_does() {
+    let mut cluster = cluster();
+    cluster.apply_advertisement(&advertisement("all", &json!({"ipAddressPools": ["bad"]})));
+    let bad = pool("p", "bad", &["203.0.113.0/24"]);
+    for (what, pool, expected) in [
+        ("no condition yet", bad.clone(), 2),
+        ("accepted", judged(bad.clone(), "True"), 2),
+        ("refused", judged(bad.clone(), "False"), 0),
+        ("accepted again", judged(bad.clone(), "True"), 2),
+    ] {
+        cluster.apply_pool(&pool);
+        assert_eq!(nodes(&cluster).len(), expected, "{what}");
+    }
+    cluster.apply_pool(&judged(bad, "False"));
+    cluster.apply_advertisement(&advertisement("all", &json!({"ipAddressPools": ["pool"]})));
+    assert_eq!(nodes(&cluster), ["n1", "n2"], "the pool that it overlaps");
+}
+
 #[test]
 fn a_shared_address_may_be_announced_by_the_nodes_of_any_of_its_services() {
     let mut cluster = cluster();
@@ -167,6 +193,11 @@ fn what_does_not_matter_says_so() {
     let mut cluster = cluster();
     assert!(!cluster.apply_node(&node("n1", &json!({"rack": "r1"}), false)), "the same node again");
     assert!(!cluster.apply_service(&service("s", "Cluster", &["203.0.113.200"])), "the same Service");
+    let mut annotated = service("s", "Cluster", &["203.0.113.200"]);
+    annotated.metadata.annotations = Some([("a".into(), "b".into())].into());
+    assert!(!cluster.apply_service(&annotated), "an annotation");
+    assert!(cluster.apply_service(&service("s", "Local", &["203.0.113.200"])));
+    assert!(cluster.apply_service(&service("s", "Local", &["203.0.113.201"])));
     assert!(!cluster.apply_slice(&slice("cluster-internal", &[("n1", true)])), "no address behind it");
     assert!(!cluster.apply_service(&service("pending", "Cluster", &[])), "no address yet");
     assert!(cluster.apply_node(&node("n1", &json!({}), false)));
