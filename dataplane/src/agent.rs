@@ -203,7 +203,6 @@ impl<B: Backend> Agent<B> {
         if let Ok(applied) = &result {
             let (frontends, took) = (applied.programmed.frontends, started.elapsed());
             tracing::info!(frontends, endpoints = applied.programmed.endpoints, ?took, "loaded all Services");
-            self.readiness.set_ready();
         }
         self.report(result, started, (pause * 2).min(LONGEST_PAUSE));
     }
@@ -220,12 +219,14 @@ impl<B: Backend> Agent<B> {
                 tracing::debug!(operations = applied.operations, ?took, "changes programmed");
                 self.metrics.applied(&applied, took);
                 self.kernel = Kernel::Loaded;
+                self.readiness.set(true);
             }
             Err(error) => {
                 let error = anyhow::Error::from(error);
-                tracing::error!("{error:#}; the rules stay as they were, loading all in {next_pause:?}");
+                tracing::error!("{error:#}; loading everything in {next_pause:?}");
                 self.metrics.failed(took);
                 self.kernel = Kernel::Unknown { not_before: Instant::now() + next_pause, pause: next_pause };
+                self.readiness.set(false);
             }
         }
     }

@@ -22,7 +22,8 @@ pub struct Applied {
     pub programmed: Programmed,
 }
 
-/// Why the kernel does not hold what was asked for. Whatever it held before still stands.
+/// Why it is not known that the kernel holds what was asked for. It holds that or what it held before, never a
+/// part.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The nftables transaction was not carried out.

@@ -1,16 +1,21 @@
 //! Runs the `nft` program.
 
-use std::{ffi::OsString, process::Stdio};
+use std::{ffi::OsString, process::Stdio, time::Duration};
 
 use tokio::{
     io::AsyncWriteExt,
     process::{Child, Command},
+    time::timeout,
 };
+
+/// How long nft may take. Loading 5000 Services with 50 endpoints each takes seconds; an nft that hangs would
+/// keep the agent from everything else for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How much of nft's complaint is kept: it repeats the line at fault, which may be megabytes.
 const COMPLAINT: usize = 400;
 
-/// Why a script was not carried out. nft applies all of it or nothing.
+/// Why a script was not carried out, as far as is known. nft applies all of it or nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum NftError {
     /// There is no such program.
@@ -25,6 +30,11 @@ pub enum NftError {
     /// The connection to the program broke.
     #[error("cannot talk to nft")]
     Io(#[source] std::io::Error),
+    /// It did not end. The kernel may have taken the script just before.
+    #[error(
+        "nft did not end within {0:?} and was killed: look for another program that holds nftables or the CPUs"
+    )]
+    TimedOut(Duration),
     /// The program or the kernel refused.
     #[error("nft refused: {0}")]
     Refused(String),
@@ -35,11 +45,12 @@ pub enum NftError {
 pub struct Nft {
     program: OsString,
     arguments: Vec<OsString>,
+    patience: Duration,
 }
 
 impl Default for Nft {
     fn default() -> Self {
-        Self { program: "nft".into(), arguments: Vec::new() }
+        Self { program: "nft".into(), arguments: Vec::new(), patience: PATIENCE }
     }
 }
 
@@ -48,7 +59,7 @@ impl Nft {
     #[must_use]
     pub fn in_namespace(name: &str) -> Self {
         let arguments = ["netns", "exec", name, "nft"].map(OsString::from).into();
-        Self { program: "ip".into(), arguments }
+        Self { program: "ip".into(), arguments, patience: PATIENCE }
     }
 
     /// Finds out whether there is an `nft` that may read the kernel's tables.
@@ -62,10 +73,11 @@ impl Nft {
     /// Carries out a script as one transaction.
     ///
     /// # Errors
-    /// When the program cannot be run or refuses; nothing has changed then.
+    /// When the program cannot be run or refuses, and nothing has changed; or when it takes too long.
     pub async fn run(&self, script: &str) -> Result<(), NftError> {
         let child = self.spawn()?;
-        let (written, output) = feed(child, script).await;
+        let fed = timeout(self.patience, feed(child, script)).await;
+        let (written, output) = fed.map_err(|_| NftError::TimedOut(self.patience))?;
         let output = output.map_err(NftError::Io)?;
         if !output.status.success() {
             return Err(NftError::Refused(complaint(&output.stderr)));
@@ -77,6 +89,7 @@ impl Nft {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).args(["-f", "-"]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.kill_on_drop(true);
         command.spawn().map_err(|source| {
             let program = self.program.to_string_lossy().into_owned();
             NftError::Start { program, source }
@@ -104,4 +117,27 @@ fn complaint(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let text: String = text.trim().chars().take(COMPLAINT).collect();
     text.replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Read, sync::mpsc, thread};
+
+    use nix::unistd::pipe;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_that_hangs_is_killed() {
+        // The program inherits the writing end: that it is closed shows that the program is gone.
+        let (reader, writer) = pipe().unwrap();
+        let arguments = ["-c", "exec sleep 600"].map(OsString::from).into();
+        let nft = Nft { program: "sh".into(), arguments, patience: Duration::from_millis(20) };
+        let error = nft.run("").await.unwrap_err();
+        assert!(matches!(error, NftError::TimedOut(_)), "{error}");
+        drop(writer);
+        let (closed, is_closed) = mpsc::channel();
+        thread::spawn(move || closed.send(File::from(reader).read(&mut [0]).unwrap()));
+        assert_eq!(is_closed.recv_timeout(Duration::from_secs(30)), Ok(0), "it still runs");
+    }
 }

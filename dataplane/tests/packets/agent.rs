@@ -26,8 +26,13 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(node: Namespace, events: impl Stream<Item = Event> + Send + 'static) -> Self {
+        let nft = Nft::in_namespace(node.name());
+        Self::start_with(node, nft, events)
+    }
+
+    fn start_with(node: Namespace, nft: Nft, events: impl Stream<Item = Event> + Send + 'static) -> Self {
         let runtime = Runtime::new().unwrap();
-        let backend = Nftables::new(Nft::in_namespace(node.name()), table_config());
+        let backend = Nftables::new(nft, table_config());
         let (readiness, until) = (Readiness::default(), CancellationToken::new());
         let agent = Agent::new(index(), backend, Metrics::default(), readiness.clone());
         runtime.spawn(agent.run(events, until.clone()));
@@ -111,6 +116,22 @@ fn rules_removed_from_outside_come_back_with_the_next_change() {
     events.unbounded_send(Event::Service(Box::new(update))).unwrap();
     agent.wait("all rules", || agent.has("10.96.0.20 . tcp . 80 : goto cluster-1"));
     assert!(agent.has("hairpin4") && !agent.has("10.96.0.10"));
+}
+
+#[test]
+fn not_ready_while_the_kernel_is_in_doubt() {
+    let (events, later) = mpsc::unbounded();
+    let lists = stream::iter([services(), slices(), nodes()]);
+    let node = Namespace::new("node");
+    let alias = node.alias();
+    let agent = Running::start_with(node, Nft::in_namespace(alias.name()), lists.chain(later));
+    agent.wait("the first load", || agent.readiness.is_ready());
+    alias.remove();
+    events.unbounded_send(Event::Service(Box::new(Update::Apply(web("10.96.0.20"))))).unwrap();
+    agent.wait("not ready", || !agent.readiness.is_ready());
+    alias.restore();
+    agent.wait("ready again", || agent.readiness.is_ready());
+    assert!(agent.has("10.96.0.20 . tcp . 80 : goto cluster-1"));
 }
 
 #[test]

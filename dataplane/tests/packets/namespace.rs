@@ -43,6 +43,13 @@ impl Namespace {
         &self.name
     }
 
+    /// Another name of it, which can be taken away: programs that are to run in it fail then.
+    pub(crate) fn alias(&self) -> Alias {
+        let alias = Alias { of: self.name.clone(), name: format!("{}-alias", self.name) };
+        alias.restore();
+        alias
+    }
+
     /// Runs `ip` with the words of `line`.
     pub(crate) fn ip(&self, line: &str) {
         let mut words = vec!["-n", &self.name];
@@ -79,6 +86,36 @@ impl Drop for Namespace {
     fn drop(&mut self) {
         // Not `run`: a second panic would end the process before the other namespaces are gone.
         let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+    }
+}
+
+/// Another name of a namespace.
+#[derive(Debug)]
+pub(crate) struct Alias {
+    of: String,
+    name: String,
+}
+
+impl Alias {
+    /// The name for `ip netns`.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Takes the name away.
+    pub(crate) fn remove(&self) {
+        std::fs::remove_file(Path::new("/run/netns").join(&self.name)).unwrap();
+    }
+
+    /// Gives the name again.
+    pub(crate) fn restore(&self) {
+        std::os::unix::fs::symlink(&self.of, Path::new("/run/netns").join(&self.name)).unwrap();
+    }
+}
+
+impl Drop for Alias {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(Path::new("/run/netns").join(&self.name));
     }
 }
 
