@@ -80,7 +80,13 @@ pub(super) fn replace(config: &TableConfig) -> String {
   }}
   # NAT chains cannot reject. Before -100, so that the output hook still shows the frontend's address.
   chain filter-input {{ type filter hook input priority -110; ct state new jump refusals; }}
-  chain filter-forward {{ type filter hook forward priority -110; ct state new jump refusals; }}
+  chain filter-forward {{
+    type filter hook forward priority -110;
+    # Connection tracking does not translate what it finds invalid (kubernetes issue 74839). A late answer of an endpoint would reach the
+    # client from an address that it does not know, and the client would reset the connection.
+    ct state invalid drop
+    ct state new jump refusals
+  }}
   chain filter-output {{ type filter hook output priority -110; ct state new jump refusals; }}
 }}
 "

@@ -7,6 +7,7 @@ mod api_server;
 mod echo;
 mod flow;
 mod flows;
+mod invalid;
 mod lab;
 mod lifecycle;
 mod namespace;
