@@ -124,6 +124,8 @@ pub struct Announcer {
     links: Vec<Link>,
     arrived: Arrived,
     assignments: BTreeMap<Ipv4Addr, Assignment>,
+    /// What was said of addresses that are a node's own.
+    taken: BTreeMap<(Ipv4Addr, ObjectKey), String>,
     /// Whether `assignments` must be computed anew.
     stale: bool,
     /// The living nodes that `orders` rest on; `None` when the orders must be computed anew.
@@ -145,6 +147,7 @@ impl Announcer {
             links: Vec::new(),
             arrived: Arrived::default(),
             assignments: BTreeMap::new(),
+            taken: BTreeMap::new(),
             stale: true,
             judged: None,
             orders: Orders::default(),
@@ -174,13 +177,21 @@ impl Announcer {
                 Cluster::delete_advertisement,
             ),
             Input::Leases(leases) => self.take_leases(*leases, now),
-            Input::Links(links) => std::mem::replace(&mut self.links, links) != self.links,
+            Input::Links(links) => self.take_links(links),
             Input::RenewalSent { token, at } => {
                 self.fence.sent(token, at);
                 false
             }
             Input::Claim { address, by, interface } => self.take_claim(address, by, &interface, now),
         };
+    }
+
+    /// Only addresses of links that carry ARP conflict: kube-proxy in IPVS mode keeps Services' addresses on one
+    /// that does not.
+    fn take_links(&mut self, links: Vec<Link>) -> bool {
+        let usable = links.iter().filter(|link| link.is_usable());
+        self.cluster.set_own_addresses(usable.flat_map(|link| link.addresses.iter().copied()).collect());
+        std::mem::replace(&mut self.links, links) != self.links
     }
 
     fn take_leases(&mut self, leases: Update<Lease>, now: Instant) -> bool {
@@ -244,12 +255,22 @@ impl Announcer {
         let live: BTreeSet<String> = self.liveness.live(now).into_iter().map(str::to_owned).collect();
         if self.stale {
             self.assignments = self.cluster.assignments();
+            self.report_taken();
         }
         if self.stale || self.judged.as_ref() != Some(&live) {
             self.orders = Orders { owned: self.owned(&live), claiming: self.fence.is_healthy() };
             (self.stale, self.judged) = (false, Some(live));
         }
         &self.orders
+    }
+
+    /// Says once what is left out and why.
+    fn report_taken(&mut self) {
+        let taken = self.cluster.taken();
+        for ((address, service), holder) in taken.iter().filter(|(key, _)| !self.taken.contains_key(*key)) {
+            tracing::warn!(%address, %service, holder, "not announced: the address is a node's own; take it out of the pools");
+        }
+        self.taken = taken;
     }
 
     fn turn(&mut self, now: Instant) {

@@ -27,6 +27,7 @@ pub struct Assignment {
 #[derive(Debug)]
 pub struct Cluster {
     own_name: String,
+    own_addresses: BTreeSet<IpAddr>,
     services: BTreeMap<ObjectKey, Service>,
     endpoints: EndpointIndex,
     nodes: BTreeMap<String, Node>,
@@ -40,12 +41,18 @@ impl Cluster {
     pub fn new(own_name: impl Into<String>) -> Self {
         Self {
             own_name: own_name.into(),
+            own_addresses: BTreeSet::new(),
             services: BTreeMap::new(),
             endpoints: EndpointIndex::default(),
             nodes: BTreeMap::new(),
             pools: BTreeMap::new(),
             advertisements: BTreeMap::new(),
         }
+    }
+
+    /// Sets the addresses of this node's links.
+    pub fn set_own_addresses(&mut self, addresses: BTreeSet<IpAddr>) {
+        self.own_addresses = addresses;
     }
 
     /// Takes a new or changed Service.
@@ -157,12 +164,32 @@ impl Cluster {
                     continue;
                 };
                 let advertisements = self.advertisements_of(*address);
-                if !advertisements.is_empty() {
+                if !advertisements.is_empty() && self.holder(*address).is_none() {
                     self.allow(service, &advertisements, all.entry(*v4).or_default());
                 }
             }
         }
         all
+    }
+
+    /// The addresses that [`Cluster::assignments`] leaves out since a node has them, with the Service and who has
+    /// them: to answer for them would take the node off its segment.
+    #[must_use]
+    pub fn taken(&self) -> BTreeMap<(Ipv4Addr, ObjectKey), String> {
+        let all = self.services.values().flat_map(|s| s.load_balancer_ips.iter().map(move |ip| (s, *ip)));
+        let taken = all.filter_map(|(service, address)| match address {
+            IpAddr::V4(_) if self.advertisements_of(address).is_empty() => None,
+            IpAddr::V4(v4) => Some(((v4, service.key.clone()), self.holder(address)?)),
+            IpAddr::V6(_) => None,
+        });
+        taken.collect()
+    }
+
+    /// Whose own address it is, if it is a node's.
+    fn holder(&self, address: IpAddr) -> Option<String> {
+        let node = self.nodes.values().find(|node| node.internal_ips.contains(&address));
+        let node = node.map(|node| format!("InternalIP of node {}", node.name));
+        node.or_else(|| self.own_addresses.contains(&address).then(|| "an interface of this node".to_owned()))
     }
 
     fn advertisements_of(&self, address: IpAddr) -> Vec<&Advertisement> {

@@ -45,7 +45,7 @@ pub struct Link {
     pub name: String,
     /// The hardware address.
     pub mac: Mac,
-    /// Up, and with a carrier.
+    /// Up, with a carrier, and doing ARP: dummy interfaces do not.
     pub running: bool,
     /// Its addresses, of both families.
     pub addresses: BTreeSet<IpAddr>,
@@ -151,7 +151,8 @@ fn read(message: &LinkMessage, addresses: &mut BTreeMap<u32, BTreeSet<IpAddr>>) 
         index,
         name: name?,
         mac: mac?,
-        running: message.header.flags.contains(LinkFlags::Up | LinkFlags::Running),
+        running: message.header.flags.contains(LinkFlags::Up | LinkFlags::Running)
+            && !message.header.flags.contains(LinkFlags::Noarp),
         addresses: addresses.remove(&index).unwrap_or_default(),
     })
 }

@@ -216,6 +216,20 @@ fn orders_name_the_interface_with_the_nodes_address() {
 }
 
 #[test]
+fn a_link_that_has_the_address_keeps_it_from_being_announced() {
+    let mut segment = Segment::new(&["n1"]);
+    let now = segment.now;
+    let announcer = &mut segment.member("n1").announcer;
+    for (running, others) in [(true, 0), (false, 1)] {
+        let gateway =
+            Link { index: 3, name: "eth1".into(), running, addresses: [address(0).into()].into(), ..link() };
+        announcer.take(Input::Links(vec![link(), gateway]), now);
+        let owned = announcer.decide(now).owned.keys().filter(|ip| **ip == address(0)).count();
+        assert_eq!(owned, others, "running: {running}");
+    }
+}
+
+#[test]
 fn the_interface_flag_replaces_the_default() {
     let mut announcer = Announcer::new("n1", vec!["eth1".into()], DURATION);
     let other = Link { index: 3, name: "eth1".into(), addresses: BTreeSet::new(), ..link() };

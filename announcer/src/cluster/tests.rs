@@ -150,6 +150,29 @@ fn a_refused_pool_announces_nothing_and_one_not_judged_yet_does() {
 }
 
 #[test]
+fn a_nodes_own_address_is_left_out_and_said_so() {
+    let taken = |cluster: &Cluster| cluster.taken().into_keys().collect::<Vec<_>>();
+    let key = (VIP, ObjectKey::new("d", "s"));
+    let mut cluster = cluster();
+    assert_eq!(taken(&cluster), []);
+    for name in ["n1", "n2"] {
+        let mut object = node(name, &json!({}), false);
+        let addresses = json!([{"type": "InternalIP", "address": VIP.to_string()}]);
+        object.status.as_mut().unwrap().addresses = read(addresses);
+        cluster.apply_node(&object);
+        assert!(cluster.assignments().is_empty(), "InternalIP of {name}");
+        assert_eq!(taken(&cluster), std::slice::from_ref(&key));
+        cluster.apply_node(&node(name, &json!({}), false));
+        assert_eq!(nodes(&cluster), ["n1", "n2"]);
+    }
+    cluster.set_own_addresses([VIP.into()].into());
+    assert!(cluster.assignments().is_empty(), "an interface's");
+    assert_eq!(taken(&cluster), [key]);
+    cluster.delete_advertisement(&ObjectKey::new("p", "all"));
+    assert_eq!(taken(&cluster), [], "it would not be announced anyway");
+}
+
+#[test]
 fn a_shared_address_may_be_announced_by_the_nodes_of_any_of_its_services() {
     let mut cluster = cluster();
     cluster.apply_service(&service("s", "Local", &["203.0.113.200"]));
