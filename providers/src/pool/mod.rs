@@ -3,9 +3,11 @@
 //! Nothing is created outside the cluster and the Service's own status is the record, so a plan is at most
 //! one step and costs no call.
 
+mod allocation_error;
 mod allocator;
 mod free;
 mod pools;
+mod stock;
 
 use std::{
     net::IpAddr,
@@ -15,7 +17,8 @@ use std::{
 use penstock_model::{Family, ObjectKey, Protocol};
 use serde::{Deserialize, Serialize};
 
-pub use allocator::{AllocationError, Allocator, Assignment};
+pub use allocation_error::AllocationError;
+pub use allocator::{Allocator, Assignment};
 pub use pools::{Pool, Refused, Verdicts, judge};
 
 use crate::{Built, Capabilities, Desired, Plan, Provider, ProviderError, Risk, Step};
