@@ -10,21 +10,28 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::progress::step;
 
 /// The packages, by their names in Debian 12.
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 8] = [
     "arping",
     "busybox-static",
-    "conntrack",
     "containerd",
     "containernetworking-plugins",
     "curl",
     "iproute2",
     "nftables",
     "runc",
-    "tcpdump",
 ];
 
 /// What decides whether a package's services are started on installation (invoke-rc.d(8)).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// What [`POLICY`] is while packages are installed.
+const OWN_POLICY: &str = "#!/bin/sh\n# penstock-e2e wrote this and removes it\nexit 101\n";
+
+/// What tells it from an administrator's own.
+const MARK: &str = "# penstock-e2e wrote this";
+
+/// The oldest Go that builds the cluster's programs (their go.mod files say so).
+const GO: (u32, u32) = (1, 26);
 
 /// Makes sure that everything is there.
 ///
@@ -32,10 +39,8 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// One sentence about the first thing that is missing and cannot be had.
 pub fn ensure() -> Result<()> {
     ensure_root()?;
-    ensure!(
-        Command::new("go").arg("version").stdout(Stdio::null()).status().is_ok_and(|status| status.success()),
-        "go was not found; install Go 1.26 or later and put it on the PATH"
-    );
+    ensure_go()?;
+    restore_service_policy()?;
     let missing = missing()?;
     if missing.is_empty() {
         return Ok(());
@@ -50,6 +55,46 @@ pub fn ensure() -> Result<()> {
 pub fn ensure_root() -> Result<()> {
     ensure!(nix::unistd::geteuid().is_root(), "network namespaces need root; run this as root");
     Ok(())
+}
+
+/// Debian's own Go refuses today's go.mod files in words that do not say what to do.
+fn ensure_go() -> Result<()> {
+    let output = Command::new("go").arg("version").stdin(Stdio::null()).output();
+    let output = output.ok().filter(|output| output.status.success());
+    let output = output.context("go was not found; install Go 1.26 or later and put it on the PATH")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(
+        go_release(&said).is_some_and(|release| release >= GO),
+        "the go on the PATH is too old ({}); install Go 1.26 or later and put it first on the PATH",
+        said.trim()
+    );
+    Ok(())
+}
+
+/// The release in what `go version` prints: `go version go1.26.8 linux/amd64`.
+fn go_release(said: &str) -> Option<(u32, u32)> {
+    let digits = |part: &str| part.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+    said.split_whitespace().find_map(|word| {
+        let (major, minor) = word.strip_prefix("go")?.split_once('.')?;
+        Some((digits(major)?, digits(minor)?))
+    })
+}
+
+/// Removes what a run that was killed while it installed packages has left.
+///
+/// # Errors
+/// When the file is ours and cannot be removed.
+pub fn restore_service_policy() -> Result<()> {
+    remove_own_policy(Path::new(POLICY))
+}
+
+fn remove_own_policy(path: &Path) -> Result<()> {
+    match fs::read(path) {
+        Ok(text) if String::from_utf8_lossy(&text).contains(MARK) => {
+            fs::remove_file(path).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn missing() -> Result<Vec<&'static str>> {
@@ -95,7 +140,7 @@ impl ServicePolicy {
         if path.exists() {
             return Ok(Self(None));
         }
-        fs::write(path, "#!/bin/sh\nexit 101\n").with_context(|| format!("write {POLICY}"))?;
+        fs::write(path, OWN_POLICY).with_context(|| format!("write {POLICY}"))?;
         let policy = Self(Some(path.to_owned()));
         fs::set_permissions(path, fs::Permissions::from_mode(0o755))
             .with_context(|| format!("chmod {POLICY}"))?;
@@ -116,6 +161,27 @@ impl Drop for ServicePolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_release_of_go_is_read_from_its_words() {
+        assert_eq!(go_release("go version go1.26.8 linux/amd64"), Some((1, 26)));
+        assert_eq!(go_release("go version go1.19 linux/amd64"), Some((1, 19)));
+        assert_eq!(go_release("go version devel go1.27-2fd1f4 linux/amd64"), Some((1, 27)));
+        assert_eq!(go_release("gcc 12.2"), None);
+    }
+
+    #[test]
+    fn only_our_own_policy_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("policy-rc.d");
+        remove_own_policy(&path).unwrap();
+        fs::write(&path, "#!/bin/sh\nexit 101\n").unwrap();
+        remove_own_policy(&path).unwrap();
+        assert!(path.exists(), "an administrator's");
+        fs::write(&path, OWN_POLICY).unwrap();
+        remove_own_policy(&path).unwrap();
+        assert!(!path.exists());
+    }
 
     #[test]
     fn a_package_that_was_removed_but_left_its_configuration_is_absent() {
