@@ -37,7 +37,13 @@ enum Action {
     /// Bring a cluster up with Penstock and the seed's Services on it, and show who answers.
     Demo(Instance),
     /// Remove every trace of a cluster.
-    Down(Instance),
+    Down {
+        #[command(flatten)]
+        instance: Instance,
+        /// Every cluster that is there, also what aborted tests left.
+        #[arg(long, conflicts_with = "name")]
+        all: bool,
+    },
     /// Show a cluster's processes and nodes.
     Status(Instance),
     /// The process that is a node's machine (internal).
@@ -79,7 +85,10 @@ fn run(action: Action) -> Result<ExitCode> {
         Action::Demo(instance) => {
             runtime()?.block_on(demo(&Topology::new(&instance.name)?)).map(|()| ExitCode::SUCCESS)
         }
-        Action::Down(instance) => teardown::down(&Topology::new(&instance.name)?).map(|()| ExitCode::SUCCESS),
+        Action::Down { all: true, .. } => teardown::down_all().map(|()| ExitCode::SUCCESS),
+        Action::Down { instance, .. } => {
+            teardown::down(&Topology::new(&instance.name)?).map(|()| ExitCode::SUCCESS)
+        }
         Action::Status(instance) => status(&instance.name),
         Action::Machine { hostname, root, keep } => {
             Machine { hostname, root, keep }.become_machine()?;

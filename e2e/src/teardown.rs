@@ -1,20 +1,21 @@
 //! `down`: removes every trace of an instance, however far it came up, and looks whether that is true.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::mount::{MntFlags, umount2};
 use nix::unistd::Pid;
 
 use crate::cgroup::Cgroup;
 use crate::netns;
-use crate::packages::ensure_root;
+use crate::packages::{ensure_root, restore_service_policy};
 use crate::process::Ledger;
 use crate::progress::{say, step};
-use crate::topology::{Topology, netns_file};
+use crate::topology::{CGROUP_ROOT, STATE_ROOT, Topology, netns_file};
 use crate::wait::{Look, until_blocking};
 
 /// How long the kernel may take to let go of a cgroup whose processes have ended.
@@ -26,11 +27,47 @@ const RELEASE: Duration = Duration::from_secs(20);
 /// When something cannot be removed, or is still there afterwards; each such thing is named.
 pub fn down(topology: &Topology) -> Result<()> {
     ensure_root()?;
+    restore_service_policy()?;
     if leftovers(topology)?.is_empty() {
         say(&format!("nothing of the cluster {topology} is there"));
         return Ok(());
     }
     step(format!("remove the cluster {topology}"), || remove(topology))
+}
+
+/// Removes every trace of every instance, also of those that an aborted test left. One that cannot be removed does not
+/// keep the others.
+///
+/// # Errors
+/// When an instance cannot be removed; each is named.
+pub fn down_all() -> Result<()> {
+    ensure_root()?;
+    restore_service_policy()?;
+    let names = instances()?;
+    if names.is_empty() {
+        say("nothing of any cluster is there");
+    }
+    let removed = |name: &String| Topology::new(name).and_then(|topology| down(&topology));
+    let failures: Vec<String> =
+        names.iter().filter_map(|name| removed(name).err()).map(|error| format!("{error:#}")).collect();
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}
+
+/// The instances that have files or cgroups: an instance has both before it has anything else.
+fn instances() -> Result<BTreeSet<String>> {
+    let roots = Cgroup::at(CGROUP_ROOT)?.existing().into_iter().chain([PathBuf::from(STATE_ROOT)]);
+    let mut names = BTreeSet::new();
+    for root in roots.filter(|root| root.exists()) {
+        names.extend(directories_in(&root)?);
+    }
+    Ok(names)
+}
+
+fn directories_in(root: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(root).with_context(|| format!("list {}", root.display()))?;
+    let directories = entries.filter_map(std::result::Result::ok).filter(|entry| entry.path().is_dir());
+    Ok(directories.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
 }
 
 fn remove(topology: &Topology) -> Result<()> {
