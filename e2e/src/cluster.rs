@@ -39,8 +39,9 @@ use crate::topology::{API_PORT, CONTROL_PLANE, Place, Topology, netns_file};
 /// How long a command of [`Cluster::run_in`] may run.
 const COMMAND: Duration = Duration::from_secs(120);
 
-/// How long a ServiceAccount's token is valid, in seconds.
-const TOKEN_LIFETIME: i64 = 24 * 60 * 60;
+/// How long a ServiceAccount's token is valid, in seconds: 30 days. Nobody renews it, and a demo may be left up. The API
+/// server gives what is asked for, unless `--service-account-max-token-expiration` caps it, which is not set here.
+const TOKEN_LIFETIME: i64 = 30 * 24 * 60 * 60;
 
 /// A program to be run besides the cluster's own.
 #[derive(Debug, Clone)]
@@ -165,7 +166,7 @@ impl Cluster {
         self.ledger.find(&process_name(place, name))
     }
 
-    /// A kubeconfig for a ServiceAccount, with a token of one day, for use on the cluster's machines.
+    /// A kubeconfig for a ServiceAccount, with a token of 30 days, for use on the cluster's machines.
     ///
     /// # Errors
     /// When the ServiceAccount does not exist.

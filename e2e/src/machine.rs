@@ -179,7 +179,7 @@ mod tests {
     fn only_what_a_node_replaces_needs_keeping() {
         assert!(is_hidden(Path::new("/var/lib/penstock-e2e/test")));
         assert!(is_hidden(Path::new("/run/user/0/checkout")));
-        assert!(!is_hidden(Path::new("/root/.cache/penstock")));
+        assert!(!is_hidden(Path::new("/home/user/.cache/penstock")));
         assert!(!is_hidden(Path::new("/var/library")));
     }
 }
