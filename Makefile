@@ -9,21 +9,21 @@ DEBUG = $(or $(CARGO_TARGET_DIR),target)/debug
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: prerequisites ## Bring up a real cluster with Penstock and the seed's Services, and show who answers (as root)
+demo: prerequisites machine ## Bring up a real cluster with Penstock and the seed's Services, and show who answers (as root)
 	cargo build --release --workspace --bins
 	$(RELEASE)/penstock-e2e demo
 
-down: prerequisites ## Remove every trace of the demo's and the tests' clusters (as root)
-	cargo build --release -p penstock-e2e
-	$(RELEASE)/penstock-e2e down
-	$(RELEASE)/penstock-e2e down --name penstock-test
+# With the whole workspace's features, so that nothing is compiled again after `make demo`.
+down: prerequisites root ## Remove every trace of every cluster, the demo's and the tests' (as root)
+	cargo build --release --workspace --bin penstock-e2e
+	$(RELEASE)/penstock-e2e down --all
 
-status: prerequisites ## Show the demo's processes and nodes
-	cargo build --release -p penstock-e2e
+status: prerequisites root ## Show the demo's processes and nodes (as root)
+	cargo build --release --workspace --bin penstock-e2e
 	$(RELEASE)/penstock-e2e status
 
 # `cargo test` brings up the cluster `penstock-test` by itself; whatever its outcome, nothing of it is left.
-test: prerequisites ## Run all tests: pure ones, on a real API server, with real packets, on a real cluster (as root)
+test: prerequisites machine ## Run all tests: pure ones, on a real API server, with real packets, on a real cluster (as root)
 	cargo build --workspace --bins
 	$(DEBUG)/penstock-e2e prepare
 	cargo test --workspace --no-fail-fast; outcome=$$?; \
@@ -42,7 +42,21 @@ lint: prerequisites ## Check format and lints as CI does
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-# Whatever else is missing is installed or named by the harness; without Rust there is no harness.
-.PHONY: prerequisites
+# What the harness cannot install is refused here, before a build of minutes. Whatever else is missing it installs.
+.PHONY: prerequisites machine root go
+at-least = [ "$$(printf '%s\n' $(1) "$$found" | sort -V | head -n 1)" = $(1) ]
+
 prerequisites:
-	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.90 or later" >&2; exit 1; }
+	@found=$$(cargo --version 2>/dev/null | cut -d ' ' -f 2); $(call at-least,1.90) || \
+	{ echo "Rust 1.90 or later is needed and cargo is $${found:-missing}: install it and put it first on the PATH" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is missing: apt-get install gcc libc6-dev" >&2; exit 1; }
+
+machine: root go
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "network namespaces need root: run this as root" >&2; exit 1; }
+
+# Debian's own is older, and refuses the programs' go.mod in words that do not say why.
+go:
+	@found=$$(go version 2>/dev/null | sed -n 's/.*go\([0-9][0-9.]*\).*/\1/p'); $(call at-least,1.26) || \
+	{ echo "Go 1.26 or later is needed and go is $${found:-missing}: install it and put it first on the PATH" >&2; exit 1; }
