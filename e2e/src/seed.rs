@@ -1,5 +1,6 @@
 //! The seed's manifests, and what has to be true once they are applied: who gets an answer, and from whom.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
@@ -18,9 +19,9 @@ use crate::wait::{Look, until};
 /// How long something may take to become true; it bounds the wait for what never does.
 const SETTLE: Duration = Duration::from_secs(90);
 
-/// Requests to reach every Pod at least once. With two Pods chosen at random, all of them would meet the same Pod
-/// once in 2^63 runs.
-const REQUESTS: usize = 64;
+/// How many requests in a row have to be answered. Where one of three endpoints is dead, all of them would miss it once
+/// in 16 000 runs.
+const REQUESTS: usize = 24;
 
 /// The port of the host outside the cluster that the Service without selector points at.
 const EXTERNAL_PORT: u16 = 9376;
@@ -101,8 +102,13 @@ pub async fn pods(cluster: &Cluster) -> Result<BTreeSet<String>> {
     let api: Api<Pod> = Api::default_namespaced(cluster.client().await?);
     let listed =
         api.list(&ListParams::default().labels("run=mynginx")).await.context("list the nginx Pods")?;
-    let living = listed.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
-    Ok(living.filter_map(|pod| pod.metadata.name).collect())
+    Ok(listed.into_iter().filter(is_ready).filter_map(|pod| pod.metadata.name).collect())
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// A Service of the namespace `default`.
@@ -171,33 +177,33 @@ pub async fn flows(cluster: &Cluster) -> Result<Vec<Flow>> {
 }
 
 impl Flow {
-    /// Asks until everybody expected has answered.
+    /// Asks [`REQUESTS`] times, and on until everybody expected has answered. An endpoint that is gone but still in the
+    /// rules swallows a part of the connections: whoever stops at the first success does not see it.
     ///
     /// # Errors
-    /// When somebody else answers, or somebody does not.
+    /// When one request gets no answer, somebody else answers, or somebody does not.
     pub async fn check(&self, cluster: &Cluster) -> Result<()> {
-        let mut seen = BTreeSet::new();
-        let mut last = String::new();
-        for _ in 0..REQUESTS {
-            match request(cluster, self.from, &self.url).await? {
-                Ok(answer) => seen.insert(answer),
-                Err(error) => {
-                    last = error;
-                    continue;
-                }
-            };
-            if seen == self.expected {
-                return Ok(());
+        let seen = RefCell::new(BTreeSet::new());
+        until(&self.to_string(), SETTLE, || async {
+            for answer in requests(cluster, self.from, &self.url, REQUESTS).await? {
+                let name = answer.map_err(|error| anyhow!("{self}: a request failed: {error}"))?;
+                ensure!(self.expected.contains(&name), "{self}: {name:?} answered, not {:?}", self.expected);
+                seen.borrow_mut().insert(name);
             }
-        }
-        Err(anyhow!("{self}: {seen:?} answered, expected {:?}; the last failure: {last:?}", self.expected))
+            let seen = seen.borrow();
+            Ok(match *seen == self.expected {
+                true => Look::Ready(()),
+                false => Look::NotYet(format!("{seen:?} answered, expected {:?}", self.expected)),
+            })
+        })
+        .await
     }
 
     /// As [`Flow::check`], once the first answer has come: rules and routes follow the objects, they are not there
     /// at the same moment.
     ///
     /// # Errors
-    /// When no answer comes, or the wrong ones do.
+    /// When no answer comes, or as [`Flow::check`].
     pub async fn settle(&self, cluster: &Cluster) -> Result<()> {
         until(&self.to_string(), SETTLE, || async {
             Ok(match request(cluster, self.from, &self.url).await? {
@@ -216,65 +222,120 @@ impl fmt::Display for Flow {
     }
 }
 
-/// One request: the body, or why there is none.
+/// What a request came to: the body, or why there is none.
+pub type Answer = std::result::Result<String, String>;
+
+/// Asks `$1` up to `$2` times, one line each, and ends at the first failure: what comes after it changes nothing.
+/// `-g`: brackets of an IPv6 address are no pattern.
+const ASK: &str = r#"
+i=0
+while [ "$i" -lt "$2" ]; do
+    if body=$(curl -gsS --connect-timeout 2 --max-time 4 "$1" 2>&1); then
+        printf 'answer %s\n' "$(printf %s "$body" | tr '\n' ' ')"
+    else
+        printf 'failure %s\n' "$(printf %s "$body" | tr '\n' ' ')"
+        exit 0
+    fi
+    i=$((i + 1))
+done
+"#;
+
+/// One request.
 ///
 /// # Errors
 /// When the request could not be made at all.
-pub async fn request(
-    cluster: &Cluster,
-    from: Sender,
-    url: &str,
-) -> Result<std::result::Result<String, String>> {
-    // `-g`: brackets of an IPv6 address are no pattern.
-    let curl = ["curl", "-gsS", "--connect-timeout", "2", "--max-time", "4", url];
-    let output = match from {
-        Sender::Machine(place) => cluster.run_in(place, &curl).await?,
+pub async fn request(cluster: &Cluster, from: Sender, url: &str) -> Result<Answer> {
+    requests(cluster, from, url, 1).await?.pop().with_context(|| format!("nothing was said about {url}"))
+}
+
+/// Up to `count` requests, one after the other, up to the first failure. One command makes all of them: to start one
+/// in a Pod takes longer than many requests.
+///
+/// # Errors
+/// When the requests could not be made at all.
+async fn requests(cluster: &Cluster, from: Sender, url: &str, count: usize) -> Result<Vec<Answer>> {
+    let count = count.to_string();
+    let ask = ["/bin/sh", "-c", ASK, "ask", url, &count];
+    let said = match from {
+        Sender::Machine(place) => {
+            let output = cluster.run_in(place, &ask).await?;
+            let error = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "{}: {}", place.name(), error.trim());
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        }
         Sender::Pod => {
-            let pod = pods(cluster).await?.into_iter().next().context("there is no nginx Pod")?;
-            let command = ["exec", pod.as_str(), "--"].into_iter().chain(curl).collect::<Vec<_>>();
+            let pod = pods(cluster).await?.into_iter().next().context("no nginx Pod is ready")?;
+            let command = ["exec", pod.as_str(), "--"].into_iter().chain(ask).collect::<Vec<_>>();
             match cluster.kubectl(&command).await {
-                Ok(body) => return Ok(Ok(body.trim().to_owned())),
-                Err(error) => return Ok(Err(error.to_string())),
+                Ok(said) => said,
+                Err(error) => return Ok(vec![Err(error.to_string())]),
             }
         }
     };
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    Ok(if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) })
+    said.lines().map(answer).collect()
 }
 
-/// The MAC address that answers for an IPv4 address on the segment, as the client's kernel learns it anew; `None`
-/// when nobody does.
+fn answer(line: &str) -> Result<Answer> {
+    let (kind, text) = line.split_once(' ').unwrap_or((line, ""));
+    let text = text.trim().to_owned();
+    match kind {
+        "answer" => Ok(Ok(text)),
+        "failure" => Ok(Err(text)),
+        _ => Err(anyhow!("{line:?} is no line about a request")),
+    }
+}
+
+/// The MAC addresses that answer for an IPv4 address on the segment when the client asks three times.
 ///
 /// # Errors
-/// When the client cannot be asked.
-pub async fn owner_mac(cluster: &Cluster, ip: IpAddr) -> Result<Option<String>> {
+/// When the client cannot ask.
+async fn owner_macs(cluster: &Cluster, ip: IpAddr) -> Result<BTreeSet<String>> {
     let ip = ip.to_string();
-    let run = |args: Vec<String>| async move {
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        cluster.run_in(Place::Client, &args).await
-    };
-    let words = |text: String| text.split(' ').map(ToOwned::to_owned).collect::<Vec<_>>();
-    // There may be no entry to delete; what counts is that there is none afterwards.
-    run(words(format!("ip neigh del {ip} dev eth0"))).await?;
-    run(words(format!("curl -s -o /dev/null --connect-timeout 1 http://{ip}:9/"))).await?;
-    let shown = run(words(format!("ip neigh show to {ip} dev eth0"))).await?;
-    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-    let mut fields = shown.split_whitespace().skip_while(|word| *word != "lladdr");
-    Ok(fields.nth(1).map(ToOwned::to_owned))
+    // `-r`: a line a reply, with the MAC address alone. `-W`, `-w`: seconds between questions, and for all of them.
+    let ask = ["arping", "-r", "-i", "eth0", "-c", "3", "-W", "0.3", "-w", "3", &ip];
+    let output = cluster.run_in(Place::Client, &ask).await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    // It fails also when nobody answers, and says nothing then.
+    ensure!(output.status.success() || said.trim().is_empty(), "arping {ip} failed: {}", said.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).split_whitespace().map(ToOwned::to_owned).collect())
 }
 
-/// The node whose interface has the MAC address that answers for `ip`.
+/// The nodes that answer for `ip`: one in a steady state, more for a moment while it moves.
 ///
 /// # Errors
-/// When it is nobody's.
-pub async fn owner(cluster: &Cluster, ip: IpAddr) -> Result<Option<Place>> {
-    let Some(mac) = owner_mac(cluster, ip).await? else { return Ok(None) };
+/// When somebody answers who is no node.
+pub async fn owners(cluster: &Cluster, ip: IpAddr) -> Result<Vec<Place>> {
+    let mut macs = owner_macs(cluster, ip).await?;
+    let mut owners = Vec::new();
     for place in Place::NODES {
-        let link = cluster.run_in(place, &["ip", "link", "show", "eth0"]).await?;
+        let link = cluster.run_in(place, &["cat", "/sys/class/net/eth0/address"]).await?;
         ensure!(link.status.success(), "{} has no eth0", place.name());
-        if String::from_utf8_lossy(&link.stdout).contains(&mac) {
-            return Ok(Some(place));
+        if macs.remove(String::from_utf8_lossy(&link.stdout).trim()) {
+            owners.push(place);
         }
     }
-    Err(anyhow!("{ip} is answered for by {mac}, which is no node's"))
+    ensure!(macs.is_empty(), "{ip} is answered for by {macs:?}, which is no node's");
+    Ok(owners)
+}
+
+/// The node that answers for `ip`, if any.
+///
+/// # Errors
+/// When several do.
+pub async fn owner(cluster: &Cluster, ip: IpAddr) -> Result<Option<Place>> {
+    let owners = owners(cluster, ip).await?;
+    ensure!(owners.len() <= 1, "{ip} is answered for by several nodes at once: {owners:?}");
+    Ok(owners.first().copied())
+}
+
+/// The system's words for why a connection did not come about, as the client sees it; `None` when it did.
+///
+/// # Errors
+/// When the client cannot ask.
+pub async fn connect_error(cluster: &Cluster, from: Place, url: &str) -> Result<Option<String>> {
+    // curl's own sentence is the same for a refusal and an unreachable network; the verbose one names the errno.
+    let ask = ["curl", "-gsv", "-o", "/dev/null", "--connect-timeout", "2", "--max-time", "4", url];
+    let output = cluster.run_in(from, &ask).await?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok((!output.status.success()).then_some(said))
 }

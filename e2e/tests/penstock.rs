@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use penstock_e2e::cluster::Cluster;
 use penstock_e2e::install::{COMPONENTS, OPERATOR, announcer, install, node_agent};
 use penstock_e2e::seed::{self, Sender};
-use penstock_e2e::topology::{Place, Topology};
+use penstock_e2e::topology::{NODE_1, Place, Topology};
 use penstock_e2e::wait::{Look, until};
 use penstock_e2e::{packages, startup};
 use serde_json::json;
@@ -81,15 +81,53 @@ async fn answers(cluster: &Cluster, ip: IpAddr) -> Result<()> {
     .await
 }
 
-/// Waits until the address is answered for by a node that `accept` agrees to.
+/// Waits until the address is answered for by one node alone, or none, that `accept` agrees to.
 async fn owned(
     cluster: &Cluster,
     ip: IpAddr,
     accept: impl Fn(Option<Place>) -> bool,
 ) -> Result<Option<Place>> {
     until(&format!("the owner of {ip}"), LIMIT, || async {
-        let owner = seed::owner(cluster, ip).await?;
-        Ok(if accept(owner) { Look::Ready(owner) } else { Look::NotYet(format!("{owner:?}")) })
+        let owners = seed::owners(cluster, ip).await?;
+        let owner = owners.first().copied();
+        let settled = owners.len() <= 1 && accept(owner);
+        Ok(if settled { Look::Ready(owner) } else { Look::NotYet(format!("{owners:?} answer")) })
+    })
+    .await
+}
+
+async fn refused(cluster: &Cluster, from: Place, url: &str) -> Result<()> {
+    until(&format!("the refusal of {url}"), LIMIT, || async {
+        let error = seed::connect_error(cluster, from, url).await?;
+        let refused = error.as_ref().is_some_and(|error| error.contains("Connection refused"));
+        Ok(if refused { Look::Ready(()) } else { Look::NotYet(format!("{error:?}")) })
+    })
+    .await
+}
+
+/// A figure of the operator, over all labels; `None` while there is none.
+async fn operator_metric(cluster: &Cluster, name: &str) -> Result<Option<u64>> {
+    let url = format!("http://127.0.0.1:{}/metrics", OPERATOR.port);
+    let output = cluster.run_in(OPERATOR.place, &["curl", "-fsS", "--max-time", "5", &url]).await?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let samples = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+    let values = samples.filter_map(|line| line.rsplit(' ').next()).map(str::parse::<u64>);
+    let values = values.collect::<std::result::Result<Vec<_>, _>>()?;
+    Ok((!values.is_empty()).then(|| values.iter().sum()))
+}
+
+/// Waits until the operator, since its start, has looked at as many Services as are of type LoadBalancer.
+async fn looked_at_all(cluster: &Cluster) -> Result<()> {
+    let api: Api<Service> = Api::all(cluster.client().await?);
+    let services = api.list(&ListParams::default()).await?;
+    let balanced = |service: &&Service| {
+        service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer")
+    };
+    let wanted = u64::try_from(services.iter().filter(balanced).count())?;
+    until("reconciliation of the Services", LIMIT, || async {
+        let done = operator_metric(cluster, "penstock_operator_reconciles_total").await?.unwrap_or(0);
+        Ok(if done >= wanted { Look::Ready(()) } else { Look::NotYet(format!("{done} of {wanted}")) })
     })
     .await
 }
@@ -146,11 +184,13 @@ async fn restarting_the_operator_changes_nothing() -> Result<()> {
     OPERATOR.process(&cluster)?.kill()?;
     OPERATOR.restart(&cluster).await?;
     OPERATOR.wait_until_ready(&cluster).await?;
-    // A Service that comes later and has its address: the operator has been through the older ones.
-    create(&cluster, "later", balanced()).await?;
-    let later = seed::external_ip(&cluster, "later").await?;
+    looked_at_all(&cluster).await?;
     let after = seed::service(&cluster, "load-balancer").await?;
     ensure!(before.resource_version() == after.resource_version(), "written to: {after:?}");
+    let writes = operator_metric(&cluster, "penstock_operator_status_writes_total").await?;
+    ensure!(writes == Some(0), "a restart wrote {writes:?} times");
+    create(&cluster, "later", balanced()).await?;
+    let later = seed::external_ip(&cluster, "later").await?;
     ensure!(later != seed::external_ip(&cluster, "load-balancer").await?, "an address was given twice");
     delete(&cluster, "later").await
 }
@@ -194,19 +234,15 @@ async fn rules_stay_while_the_node_agents_are_away() -> Result<()> {
 #[tokio::test]
 async fn services_follow_their_pods() -> Result<()> {
     let (cluster, _guard) = cluster().await?;
-    let url = format!("http://{}/", seed::external_ip(&cluster, "load-balancer").await?);
     let before = seed::pods(&cluster).await?;
-    // Without Pods a connection is refused, not dropped: the client knows at once.
+    let ip = seed::external_ip(&cluster, "load-balancer").await?;
+    // Without Pods a connection is refused, not dropped: whoever asks knows at once.
     cluster.kubectl(&["scale", "deployment/mynginx", "--replicas=0"]).await?;
-    until("a refused connection", LIMIT, || async {
-        Ok(match seed::request(&cluster, CLIENT, &url).await? {
-            Err(error) if error.to_lowercase().contains("refused") || error.contains("connect to server") => {
-                Look::Ready(())
-            }
-            other => Look::NotYet(format!("{other:?}")),
-        })
-    })
-    .await?;
+    let cluster_ip = format!("http://{}/", seed::cluster_ip(&cluster, "mynginx").await?);
+    refused(&cluster, Place::Client, &format!("http://{}:30080/", NODE_1.v4)).await?;
+    refused(&cluster, Place::Node2, &cluster_ip).await?;
+    // The address of a Service that nobody serves is nobody's.
+    owned(&cluster, ip, |owner| owner.is_none()).await?;
     cluster.kubectl(&["scale", "deployment/mynginx", "--replicas=2"]).await?;
     cluster.kubectl(&["rollout", "status", "deployment/mynginx", "--timeout=120s"]).await?;
     ensure!(seed::pods(&cluster).await?.is_disjoint(&before), "the Pods were to be new ones");
