@@ -51,6 +51,8 @@ pub fn down_all() -> Result<()> {
     let failures: Vec<String> =
         names.iter().filter_map(|name| removed(name).err()).map(|error| format!("{error:#}")).collect();
     ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    // Empty, and already gone with the last instance, unless there was none.
+    let _ = fs::remove_dir(STATE_ROOT);
     Ok(())
 }
 
