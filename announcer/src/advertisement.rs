@@ -34,6 +34,12 @@ impl Pool {
         }
     }
 
+    /// A pool of which only the name is left.
+    #[must_use]
+    pub fn deleted(name: String) -> Self {
+        Self { name, labels: BTreeMap::new(), ranges: Vec::new(), refused: false }
+    }
+
     /// Whether the address is in the pool. In one that was refused no address is: it may overlap another, whose
     /// addresses it must not steer.
     #[must_use]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
-use penstock_crds::{IPAddressPool, L2Advertisement};
+use penstock_crds::{ALLOCATED_FROM, IPAddressPool, L2Advertisement};
 use penstock_model::{EndpointIndex, Node, ObjectKey, Service, ServiceType, TrafficPolicy};
 
 use crate::advertisement::{Advertisement, InterfaceSelection, Pool};
@@ -63,7 +63,9 @@ impl Cluster {
         if !announced {
             return self.delete_service(&service.key);
         }
-        let matters = |service: &Service| (service.load_balancer_ips.clone(), service.external_policy);
+        let origin = |service: &Service| service.annotations.get(ALLOCATED_FROM).cloned();
+        let matters =
+            |service: &Service| (service.load_balancer_ips.clone(), service.external_policy, origin(service));
         let now = matters(&service);
         let before = self.services.insert(service.key.clone(), service);
         before.as_ref().map(matters) != Some(now)
@@ -163,7 +165,7 @@ impl Cluster {
                     tracing::debug!(service = %service.key, %address, "IPv6 addresses are not announced yet");
                     continue;
                 };
-                let advertisements = self.advertisements_of(*address);
+                let advertisements = self.advertisements_of(service, *address);
                 if !advertisements.is_empty() && self.holder(*address).is_none() {
                     self.allow(service, &advertisements, all.entry(*v4).or_default());
                 }
@@ -178,7 +180,7 @@ impl Cluster {
     pub fn taken(&self) -> BTreeMap<(Ipv4Addr, ObjectKey), String> {
         let all = self.services.values().flat_map(|s| s.load_balancer_ips.iter().map(move |ip| (s, *ip)));
         let taken = all.filter_map(|(service, address)| match address {
-            IpAddr::V4(_) if self.advertisements_of(address).is_empty() => None,
+            IpAddr::V4(_) if self.advertisements_of(service, address).is_empty() => None,
             IpAddr::V4(v4) => Some(((v4, service.key.clone()), self.holder(address)?)),
             IpAddr::V6(_) => None,
         });
@@ -192,14 +194,25 @@ impl Cluster {
         node.or_else(|| self.own_addresses.contains(&address).then(|| "an interface of this node".to_owned()))
     }
 
-    fn advertisements_of(&self, address: IpAddr) -> Vec<&Advertisement> {
-        let pools: Vec<_> = self.pools.iter().filter(|(_, pool)| pool.contains(address)).collect();
+    fn advertisements_of(&self, service: &Service, address: IpAddr) -> Vec<&Advertisement> {
+        let containing: Vec<_> = self.pools.iter().filter(|(_, pool)| pool.contains(address)).collect();
         let covers = |key: &ObjectKey, advertisement: &Advertisement| {
-            pools
-                .iter()
-                .any(|(pool_key, pool)| pool_key.namespace == key.namespace && advertisement.covers(pool))
+            let beside = containing.iter().filter(|(pool, _)| pool.namespace == key.namespace);
+            beside.map(|(_, pool)| pool).any(|pool| advertisement.covers(pool))
+                || containing.is_empty() && self.covers_origin(service, key, advertisement)
         };
         self.advertisements.iter().filter(|(key, a)| covers(key, a)).map(|(_, a)| a).collect()
+    }
+
+    /// Where no pool in use has an address, the one that it came from counts, also after it was refused or
+    /// deleted: that takes nobody's address (see the operator), so it must not withdraw one either. Of a deleted
+    /// pool only the name is left.
+    fn covers_origin(&self, service: &Service, key: &ObjectKey, advertisement: &Advertisement) -> bool {
+        let Some(name) = service.annotations.get(ALLOCATED_FROM) else { return false };
+        match self.pools.get(&ObjectKey::new(&key.namespace, name)) {
+            Some(pool) => advertisement.covers(pool),
+            None => advertisement.covers(&Pool::deleted(name.clone())),
+        }
     }
 
     /// Adds what one Service allows; of a shared address every Service's nodes may announce it.

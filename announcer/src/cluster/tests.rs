@@ -149,6 +149,22 @@ fn a_refused_pool_announces_nothing_and_one_not_judged_yet_does() {
     assert_eq!(nodes(&cluster), ["n1", "n2"], "the pool that it overlaps");
 }
 
+/// The operator lets a Service keep its address when its pool is deleted or refused; so must the announcer.
+#[test]
+fn the_pool_that_an_address_came_from_counts_when_no_other_has_it() {
+    let mut cluster = cluster();
+    let mut held = service("s", "Cluster", &["203.0.113.200"]);
+    held.metadata.annotations = Some(BTreeMap::from([(ALLOCATED_FROM.to_owned(), "pool".to_owned())]));
+    assert!(cluster.apply_service(&held));
+    cluster.apply_advertisement(&advertisement("all", &json!({"ipAddressPools": ["pool"]})));
+    cluster.apply_pool(&judged(pool("p", "pool", &["203.0.113.200-203.0.113.239"]), "False"));
+    assert_eq!(nodes(&cluster), ["n1", "n2"], "refused");
+    cluster.delete_pool(&ObjectKey::new("p", "pool"));
+    assert_eq!(nodes(&cluster), ["n1", "n2"], "deleted");
+    cluster.apply_pool(&pool("p", "other", &["203.0.113.200/32"]));
+    assert!(nodes(&cluster).is_empty(), "it is another pool's now, which nothing announces");
+}
+
 #[test]
 fn a_nodes_own_address_is_left_out_and_said_so() {
     let taken = |cluster: &Cluster| cluster.taken().into_keys().collect::<Vec<_>>();
