@@ -2,6 +2,7 @@
 
 .PHONY: help demo test down status build crds fmt lint
 .DEFAULT_GOAL := help
+SHELL := /bin/bash
 
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 DEBUG = $(or $(CARGO_TARGET_DIR),target)/debug
@@ -26,8 +27,10 @@ status: prerequisites root ## Show the demo's processes and nodes (as root)
 test: prerequisites machine ## Run all tests: pure ones, on a real API server, with real packets, on a real cluster (as root)
 	cargo build --workspace --bins
 	$(DEBUG)/penstock-e2e prepare
-	cargo test --workspace --no-fail-fast; outcome=$$?; \
-	$(DEBUG)/penstock-e2e down --name penstock-test && exit $$outcome
+	log=$$(mktemp); cargo test --workspace --no-fail-fast 2>&1 | tee $$log; outcome=$${PIPESTATUS[0]}; \
+	$(DEBUG)/penstock-e2e down --name penstock-test || outcome=1; \
+	awk '/^test result:/ { passed += $$4; failed += $$6 } END { print passed + 0 " passed, " failed + 0 " failed" }' $$log; \
+	rm -f $$log; exit $$outcome
 
 build: prerequisites ## Build all programs
 	cargo build --release --workspace --bins
