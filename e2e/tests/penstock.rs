@@ -132,6 +132,19 @@ async fn looked_at_all(cluster: &Cluster) -> Result<()> {
     .await
 }
 
+/// Each node follows by itself, so an answer by way of one says nothing of the other.
+async fn every_node_has_rules(cluster: &Cluster, ip: IpAddr, wanted: bool) -> Result<()> {
+    until(&format!("rules for {ip}: {wanted}"), LIMIT, || async {
+        for node in Place::NODES {
+            if rules(cluster, node).await?.contains(&ip.to_string()) != wanted {
+                return Ok(Look::NotYet(format!("not on {}", node.name())));
+            }
+        }
+        Ok(Look::Ready(()))
+    })
+    .await
+}
+
 async fn rules(cluster: &Cluster, place: Place) -> Result<String> {
     let listed = cluster.run_in(place, &["nft", "list", "table", "inet", "penstock"]).await?;
     ensure!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
@@ -150,24 +163,10 @@ async fn deleting_a_service_frees_its_address_everywhere() -> Result<()> {
     create(&cluster, "leaving", balanced()).await?;
     let ip = seed::external_ip(&cluster, "leaving").await?;
     answers(&cluster, ip).await?;
-    for node in Place::NODES {
-        ensure!(
-            rules(&cluster, node).await?.contains(&ip.to_string()),
-            "no rule for {ip} on {}",
-            node.name()
-        );
-    }
+    every_node_has_rules(&cluster, ip, true).await?;
     delete(&cluster, "leaving").await?;
     owned(&cluster, ip, |owner| owner.is_none()).await?;
-    until("the end of the rules", LIMIT, || async {
-        for node in Place::NODES {
-            if rules(&cluster, node).await?.contains(&ip.to_string()) {
-                return Ok(Look::NotYet(format!("{} still has one for {ip}", node.name())));
-            }
-        }
-        Ok(Look::Ready(()))
-    })
-    .await?;
+    every_node_has_rules(&cluster, ip, false).await?;
     create(&cluster, "heir", balanced()).await?;
     ensure!(
         seed::external_ip(&cluster, "heir").await? == ip,
