@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use k8s_openapi::{api::core::v1 as core, jiff::Timestamp};
-use penstock_crds::{ALLOCATED_FROM, ConditionKind, FINALIZER, Reason, condition};
+use penstock_crds::{ALLOCATED_FROM, ConditionKind, FINALIZER, Reason, condition, set_condition};
 use penstock_providers::Built;
 use serde_json::{Map, Value, json};
 
@@ -105,11 +105,10 @@ fn condition_patch(service: &core::Service, report: &Report, now: Timestamp) -> 
         Report::Provisioned(built) => (false, Reason::Provisioned, provisioned_message(built)),
         Report::Waiting(_, reason, message) => (true, *reason, message.clone()),
     };
-    let mut new = condition(kind, provisioning, reason, &message, service.metadata.generation, now);
-    if let Some(old) = old.filter(|old| old.status == new.status) {
-        new.last_transition_time = old.last_transition_time.clone();
-    }
-    (old != Some(&new)).then(|| json!(new))
+    let mut conditions = conditions.to_vec();
+    let new = condition(kind, provisioning, reason, &message, service.metadata.generation, now);
+    let differs = set_condition(&mut conditions, new);
+    conditions.into_iter().find(|c| differs && c.type_ == kind.to_string()).map(|c| json!(c))
 }
 
 /// What a user reads in events and conditions of a Service that has its addresses.
