@@ -12,3 +12,18 @@ pub const LOAD_BALANCER_IPS_METALLB: &str = "metallb.io/loadBalancerIPs";
 
 /// Written by the operator: the pool that the addresses came from.
 pub const ALLOCATED_FROM: &str = "penstock.dev/ip-allocated-from-pool";
+
+/// Written by the operator: the LoadBalancerClass that serves the Service. A Service without `spec.loadBalancerClass`
+/// stays with it when another class becomes the default.
+pub const SERVED_BY: &str = "penstock.dev/served-by-class";
+
+/// Agrees to the pending plan of this hash, and to no other.
+pub const APPROVED_PLAN: &str = "penstock.dev/approved-plan";
+
+/// Services that carry the same text may have the same address, as long as their ports do not clash.
+pub const ALLOW_SHARED_IP: &str = "penstock.dev/allow-shared-ip";
+/// MetalLB's key of the same meaning.
+pub const ALLOW_SHARED_IP_METALLB: &str = "metallb.io/allow-shared-ip";
+
+/// Upstream's annotation of the same meaning as `spec.loadBalancerSourceRanges`, which comes first.
+pub const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";

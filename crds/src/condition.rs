@@ -12,13 +12,23 @@ use k8s_openapi::{
 pub enum ConditionKind {
     /// On a Service: an address is being sought (KEP-4631). `False` once it is there.
     LoadBalancerProvisioning,
+    /// On a Service: a plan waits for somebody to agree to it.
+    ApprovalPending,
     /// On our kinds: the object is valid and in use.
     Accepted,
+    /// On a LoadBalancer: it is as the Service wants it (Gateway API).
+    Programmed,
 }
 
 impl fmt::Display for ConditionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        f.write_str(match self {
+            Self::LoadBalancerProvisioning => "LoadBalancerProvisioning",
+            // Kubernetes' own conditions of a Service have no prefix, everybody else's have one.
+            Self::ApprovalPending => "penstock.dev/ApprovalPending",
+            Self::Accepted => "Accepted",
+            Self::Programmed => "Programmed",
+        })
     }
 }
 
@@ -43,6 +53,16 @@ pub enum Reason {
     RequestRefused,
     /// Two wishes of the Service contradict each other.
     RequestInvalid,
+    /// The provider does not have it as wanted yet.
+    Provisioning,
+    /// The provider's answer was an error that may pass.
+    ProviderFailed,
+    /// The provider does not accept our credentials.
+    InvalidCredentials,
+    /// What stands there under our name is not ours.
+    NotOwned,
+    /// A plan waits for the annotation that agrees to it.
+    ApprovalRequired,
 }
 
 impl fmt::Display for Reason {

@@ -8,6 +8,7 @@ mod annotation;
 mod condition;
 mod ip_address_pool;
 mod l2_advertisement;
+mod load_balancer;
 mod load_balancer_class;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -15,13 +16,18 @@ use kube::CustomResourceExt;
 
 pub use address_range::{AddressRange, AddressRangeError};
 pub use annotation::{
-    ADDRESS_POOL, ADDRESS_POOL_METALLB, ALLOCATED_FROM, LOAD_BALANCER_IPS, LOAD_BALANCER_IPS_METALLB,
+    ADDRESS_POOL, ADDRESS_POOL_METALLB, ALLOCATED_FROM, ALLOW_SHARED_IP, ALLOW_SHARED_IP_METALLB,
+    APPROVED_PLAN, LOAD_BALANCER_IPS, LOAD_BALANCER_IPS_METALLB, SERVED_BY, SOURCE_RANGES,
 };
 pub use condition::{ConditionKind, Reason, condition, set_condition};
 pub use ip_address_pool::{IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus};
 pub use l2_advertisement::{L2Advertisement, L2AdvertisementSpec};
+pub use load_balancer::{
+    LoadBalancer, LoadBalancerSpec, LoadBalancerStatus, PendingPlan, PendingStep, ProviderResource,
+};
 pub use load_balancer_class::{
-    LoadBalancerClass, LoadBalancerClassSpec, LoadBalancerClassStatus, PoolParameters, ProviderKind,
+    Approval, LoadBalancerClass, LoadBalancerClassSpec, LoadBalancerClassStatus, PoolParameters,
+    ProviderKind, WebhookParameters,
 };
 
 /// Our API group.
@@ -39,5 +45,6 @@ pub fn definitions() -> Vec<(&'static str, CustomResourceDefinition)> {
         ("ipaddresspools.yaml", IPAddressPool::crd()),
         ("l2advertisements.yaml", L2Advertisement::crd()),
         ("loadbalancerclasses.yaml", LoadBalancerClass::crd()),
+        ("loadbalancers.yaml", LoadBalancer::crd()),
     ]
 }

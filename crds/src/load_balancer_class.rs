@@ -1,5 +1,7 @@
 //! LoadBalancerClass: what a Service's `spec.loadBalancerClass` means.
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -32,6 +34,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.pool) || self.provider == 'pool'")
     .message("spec.pool is for the provider pool only"))]
+#[x_kube(validation = Rule::new("has(self.webhook) == (self.provider == 'webhook')")
+    .message("the provider webhook needs spec.webhook, and no other provider takes it"))]
 pub struct LoadBalancerClassSpec {
     /// Where balancers come from. It cannot be changed: what the old provider built would be orphaned.
     #[x_kube(validation = Rule::new("self == oldSelf")
@@ -42,9 +46,28 @@ pub struct LoadBalancerClassSpec {
     #[serde(default)]
     pub default: bool,
 
+    /// Who agrees to steps that disturb connections, change an address or destroy something.
+    #[serde(default)]
+    pub approval: Approval,
+
     /// For the provider `pool`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<PoolParameters>,
+
+    /// For the provider `webhook`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookParameters>,
+}
+
+/// Who agrees to risky steps.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Approval {
+    /// Every step is carried out at once.
+    #[default]
+    Automatic,
+    /// Disruptive and destructive steps wait until the Service carries the annotation
+    /// `penstock.dev/approved-plan` with the hash of exactly that plan.
+    Manual,
 }
 
 /// The providers.
@@ -53,6 +76,33 @@ pub struct LoadBalancerClassSpec {
 pub enum ProviderKind {
     /// Addresses from IPAddressPools, announced by our own announcer.
     Pool,
+    /// An HTTP endpoint of the user's own that builds balancers.
+    Webhook,
+}
+
+impl fmt::Display for ProviderKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pool => "pool",
+            Self::Webhook => "webhook",
+        })
+    }
+}
+
+/// Parameters of the provider `webhook`.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookParameters {
+    /// Where the endpoint is: `https://balancer.example/penstock`. Paths of the protocol are added to it.
+    #[schemars(length(max = 2048))]
+    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''")
+        .message("the URL must be http:// or https:// with a host"))]
+    pub url: String,
+
+    /// The Secret in the operator's namespace whose key `token` is sent as bearer token. None: no token is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub token_secret: Option<String>,
 }
 
 /// Parameters of the provider `pool`.

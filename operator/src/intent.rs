@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1 as core;
 use penstock_crds::{FINALIZER, Reason};
-use penstock_providers::Desired;
+use penstock_providers::{Desired, Surroundings};
 
 use crate::class::{Classes, Membership};
 
@@ -12,7 +12,7 @@ pub enum Intent {
     /// Nothing: it is not ours and has nothing of ours.
     Ignore,
     /// Give it what it wants.
-    Provision(Desired),
+    Provision(Box<Desired>),
     /// Leave what it has, and say why nothing changes.
     Hold(Reason, String),
     /// Take back what it has, then drop the finalizer.
@@ -33,8 +33,8 @@ pub fn intent(service: &core::Service, classes: &Classes) -> Intent {
         Membership::Foreign => unwanted,
         Membership::Ours(class) => {
             let pools = class.pool.as_ref().map(|p| p.ip_address_pools.clone()).unwrap_or_default();
-            match Desired::of(service, &pools) {
-                Ok(desired) => Intent::Provision(desired),
+            match Desired::of(service, &Surroundings { class_pools: &pools, ..Surroundings::default() }) {
+                Ok(desired) => Intent::Provision(Box::new(desired)),
                 Err(error) => Intent::Hold(Reason::RequestInvalid, error.to_string()),
             }
         }

@@ -14,7 +14,7 @@ use kube::{
 };
 use penstock_crds::Reason;
 use penstock_model::ObjectKey;
-use penstock_providers::{Built, Desired, Provider, ProviderError, pool::PoolProvider};
+use penstock_providers::{Built, Desired, Owner, Provider, ProviderError, pool::PoolProvider};
 
 use crate::{
     class::Classes,
@@ -128,16 +128,16 @@ impl Context {
         }
         let mut before = None;
         for _ in 0..ATTEMPTS {
-            let observed = self.provider.observe(key).await?;
+            let observed = self.provider.observe(&owner(key)).await?;
             let built = self.provider.built(&observed);
             let before = before.get_or_insert_with(|| built.clone());
-            let plan = self.provider.plan(desired, &observed)?;
+            let plan = self.provider.plan(&owner(key), desired, &observed)?;
             if plan.is_empty() {
                 return Ok((before.clone(), built));
             }
             tracing::debug!(?plan, "applying");
             for step in &plan.steps {
-                match self.provider.apply(key, step).await {
+                match self.provider.apply(&owner(key), step).await {
                     Err(ProviderError::Conflict(why)) => {
                         tracing::debug!(why, "planning again");
                         break;
@@ -187,7 +187,7 @@ impl Context {
         if !self.provider.may_keep(key) {
             return self.starve(service, key, reason, message).await;
         }
-        let observed = self.provider.observe(key).await;
+        let observed = self.provider.observe(&owner(key)).await;
         let held = observed.map(|o| self.provider.built(&o));
         let held = held.map_err(|source| ReconcileError::Provider { key: key.clone(), source })?;
         self.wait(service, key, Report::Waiting(held, reason, message.clone()), message).await
@@ -268,6 +268,11 @@ impl Context {
             Err(source) => Err(ReconcileError::Write { key: key.clone(), source: Box::new(source) }),
         }
     }
+}
+
+/// The provider `pool` knows Services by name.
+fn owner(key: &ObjectKey) -> Owner {
+    Owner { service: key.clone(), uid: String::new() }
 }
 
 fn moved(addresses: &[IpAddr]) -> String {

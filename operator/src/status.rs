@@ -128,7 +128,11 @@ mod tests {
     }
 
     fn built() -> Built {
-        Built { addresses: vec![IpAddr::from([203, 0, 113, 200])], pool: Some("a".into()) }
+        Built {
+            addresses: vec![IpAddr::from([203, 0, 113, 200])],
+            pool: Some("a".into()),
+            ..Built::default()
+        }
     }
 
     fn now() -> Timestamp {

@@ -19,6 +19,8 @@ pub struct Capabilities {
     /// Whether anything outside the cluster is created. If so the finalizer is written in a call of its own
     /// before the first step; if not, it goes with the status in one write.
     pub creates_outside: bool,
+    /// Whether it sends to the nodes' NodePorts. If so it is told of the nodes.
+    pub sends_to_nodes: bool,
 }
 
 impl Capabilities {
@@ -40,6 +42,12 @@ impl Capabilities {
             return Err(ProviderError::refused(format!(
                 "provider {} cannot mix protocols on one balancer: use one Service for each protocol",
                 self.provider
+            )));
+        }
+        if let Some(port) = desired.frontends.iter().find(|f| self.sends_to_nodes && f.node_port.is_none()) {
+            return Err(ProviderError::refused(format!(
+                "provider {} sends to NodePorts and port {} has none: set spec.allocateLoadBalancerNodePorts to true",
+                self.provider, port.port
             )));
         }
         match self.max_ports {
@@ -65,6 +73,7 @@ mod tests {
             mixed_protocols: false,
             max_ports: Some(2),
             creates_outside: true,
+            sends_to_nodes: false,
         }
     }
 
@@ -86,5 +95,13 @@ mod tests {
         assert!(refusal(&[Sctp]).contains("does not balance SCTP"));
         assert!(refusal(&[Tcp, Udp]).contains("cannot mix protocols"));
         assert!(refusal(&[Tcp, Tcp, Tcp]).contains("allows 2 ports"));
+    }
+
+    #[test]
+    fn a_provider_that_needs_node_ports_says_which_field_gives_them() {
+        let frontend = Frontend { protocol: Protocol::Tcp, port: 80, node_port: None };
+        let desired = Desired { frontends: vec![frontend], ..Desired::default() };
+        let refused = Capabilities { sends_to_nodes: true, ..capabilities() }.check(&desired).unwrap_err();
+        assert!(refused.to_string().contains("spec.allocateLoadBalancerNodePorts"), "{refused}");
     }
 }

@@ -4,6 +4,7 @@
 //! are [`Provider::plan`]: pure, ordered, printable as JSON. Its IO is [`Provider::observe`] and
 //! [`Provider::apply`], one small resumable step at a time.
 
+mod any;
 mod capability;
 mod desired;
 mod error;
@@ -11,8 +12,11 @@ mod plan;
 pub mod pool;
 mod provider;
 
+pub use any::{Answer, AnyProvider};
 pub use capability::Capabilities;
-pub use desired::{Desired, DesiredError, FamilyNeed, Frontend, Request};
+pub use desired::{
+    Desired, DesiredError, FamilyNeed, Frontend, Request, Selection, Sharing, Surroundings, Target,
+};
 pub use error::ProviderError;
-pub use plan::{Plan, Risk, Step};
-pub use provider::{Built, Provider};
+pub use plan::{Plan, Risk, Step, fingerprint};
+pub use provider::{Built, IpMode, Owner, Provider};

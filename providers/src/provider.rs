@@ -2,20 +2,60 @@
 
 use std::{fmt::Debug, future::Future, net::IpAddr};
 
+use penstock_crds::ProviderResource;
 use penstock_model::ObjectKey;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Capabilities, Desired, Plan, ProviderError, Step};
 
+/// Whose balancer it is. Names and ownership tags of everything built outside follow from this alone, so that a
+/// crash at any moment is found again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Owner {
+    /// The Service.
+    pub service: ObjectKey,
+    /// Its UID: another Service of the same name is another owner.
+    pub uid: String,
+}
+
+/// How traffic to an address reaches the nodes (KEP-1860).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IpMode {
+    /// Packets arrive with the address as their destination: nodes forward it themselves.
+    #[default]
+    #[serde(rename = "VIP")]
+    Vip,
+    /// The balancer sends to the nodes' own addresses: nodes must not take the address for theirs.
+    Proxy,
+}
+
 /// What exists for a Service, as its status will show it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Built {
     /// The addresses, in the order of the Service's families.
     pub addresses: Vec<IpAddr>,
+    /// The balancer's name in the DNS, where it has no fixed address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// For all addresses.
+    #[serde(default)]
+    pub ip_mode: IpMode,
     /// The IPAddressPool that they came from, where there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
+    /// The provider's objects, for the record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<ProviderResource>,
+}
+
+impl Built {
+    /// Whether clients have nothing to connect to.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty() && self.hostname.is_none()
+    }
 }
 
 /// Provisions for Services. One task at a time works on a Service; `observe → plan → apply` is repeated
@@ -23,8 +63,8 @@ pub struct Built {
 pub trait Provider: Send + Sync + 'static {
     /// What a step does.
     type Action: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync;
-    /// What exists.
-    type Observed: Debug + Send + Sync;
+    /// What exists; the default is nothing. It is what the record keeps.
+    type Observed: Debug + Default + Serialize + DeserializeOwned + Send + Sync;
 
     /// What it can do at all.
     fn capabilities(&self) -> Capabilities;
@@ -33,10 +73,7 @@ pub trait Provider: Send + Sync + 'static {
     ///
     /// # Errors
     /// As the provider's API fails.
-    fn observe(
-        &self,
-        service: &ObjectKey,
-    ) -> impl Future<Output = Result<Self::Observed, ProviderError>> + Send;
+    fn observe(&self, owner: &Owner) -> impl Future<Output = Result<Self::Observed, ProviderError>> + Send;
 
     /// The way to `desired`; `None` is the way to nothing. Does no IO.
     ///
@@ -44,6 +81,7 @@ pub trait Provider: Send + Sync + 'static {
     /// What the Service cannot have.
     fn plan(
         &self,
+        owner: &Owner,
         desired: Option<&Desired>,
         observed: &Self::Observed,
     ) -> Result<Plan<Self::Action>, ProviderError>;
@@ -54,15 +92,9 @@ pub trait Provider: Send + Sync + 'static {
     /// As the provider's API fails; [`ProviderError::Conflict`] when the step no longer fits the world.
     fn apply(
         &self,
-        service: &ObjectKey,
+        owner: &Owner,
         step: &Step<Self::Action>,
     ) -> impl Future<Output = Result<(), ProviderError>> + Send;
-
-    /// The Service's status shows what is built and nothing older: whatever was kept back until then may be given
-    /// to others. Returns whether there was anything.
-    fn reported(&self, _service: &ObjectKey) -> bool {
-        false
-    }
 
     /// What the status should say.
     fn built(&self, observed: &Self::Observed) -> Built;

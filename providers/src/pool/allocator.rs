@@ -69,7 +69,7 @@ impl Allocator {
             addresses.iter().partition(|ip| self.holders.get(*ip).is_none_or(|holder| holder == service));
         if !free.is_empty() {
             let pool = self.pool_of(&free).or(origin).map(ToOwned::to_owned);
-            self.hold(service, Built { addresses: free, pool });
+            self.hold(service, Built { addresses: free, pool, ..Built::default() });
         }
         taken
     }
@@ -88,7 +88,7 @@ impl Allocator {
         self.leaving.entry(service.clone()).or_default().extend(before);
         let Assignment { pool, addresses } = assignment.clone();
         let pool = Some(pool).filter(|name| !name.is_empty());
-        self.hold(service, Built { addresses, pool });
+        self.hold(service, Built { addresses, pool, ..Built::default() });
         Ok(())
     }
 

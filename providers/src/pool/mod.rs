@@ -21,7 +21,7 @@ pub use allocation_error::AllocationError;
 pub use allocator::{Allocator, Assignment};
 pub use pools::{Pool, Refused, Verdicts, judge};
 
-use crate::{Built, Capabilities, Desired, Plan, Provider, ProviderError, Risk, Step};
+use crate::{Built, Capabilities, Desired, Owner, Plan, Provider, ProviderError, Risk, Step};
 
 /// What a step of this provider does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,10 +33,9 @@ pub enum Action {
     Release,
 }
 
-/// What a Service holds; and its name, because what it may have depends on who else holds what.
-#[derive(Clone, Debug)]
+/// What a Service holds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Observed {
-    service: ObjectKey,
     held: Option<Built>,
 }
 
@@ -63,6 +62,12 @@ impl PoolProvider {
     /// to hold already.
     pub fn adopt(&self, service: &ObjectKey, addresses: &[IpAddr], origin: Option<&str>) -> Vec<IpAddr> {
         self.lock().adopt(service, addresses, origin)
+    }
+
+    /// The Service's status shows what it holds and nothing older: whatever was kept back until then may be given
+    /// to others. Returns whether there was anything.
+    pub fn reported(&self, service: &ObjectKey) -> bool {
+        self.lock().reported(service)
     }
 
     /// Free addresses of each pool and family.
@@ -98,34 +103,36 @@ impl Provider for PoolProvider {
             mixed_protocols: true,
             max_ports: None,
             creates_outside: false,
+            sends_to_nodes: false,
         }
     }
 
-    async fn observe(&self, service: &ObjectKey) -> Result<Observed, ProviderError> {
-        Ok(Observed { service: service.clone(), held: self.lock().holding(service).cloned() })
+    async fn observe(&self, owner: &Owner) -> Result<Observed, ProviderError> {
+        Ok(Observed { held: self.lock().holding(&owner.service).cloned() })
     }
 
-    fn plan(&self, desired: Option<&Desired>, observed: &Observed) -> Result<Plan<Action>, ProviderError> {
+    fn plan(
+        &self,
+        owner: &Owner,
+        desired: Option<&Desired>,
+        observed: &Observed,
+    ) -> Result<Plan<Action>, ProviderError> {
         let Some(desired) = desired else { return Ok(release(observed)) };
-        let wanted = self.lock().choose(&observed.service, desired)?;
+        let wanted = self.lock().choose(&owner.service, desired)?;
         Ok(assign(wanted, observed))
     }
 
-    async fn apply(&self, service: &ObjectKey, step: &Step<Action>) -> Result<(), ProviderError> {
+    async fn apply(&self, owner: &Owner, step: &Step<Action>) -> Result<(), ProviderError> {
         match &step.action {
             Action::Assign(assignment) => {
-                let committed = self.lock().commit(service, assignment);
+                let committed = self.lock().commit(&owner.service, assignment);
                 committed.map_err(|taken| ProviderError::Conflict(taken.to_string()))
             }
             Action::Release => {
-                self.lock().release(service);
+                self.lock().release(&owner.service);
                 Ok(())
             }
         }
-    }
-
-    fn reported(&self, service: &ObjectKey) -> bool {
-        self.lock().reported(service)
     }
 
     fn built(&self, observed: &Observed) -> Built {
