@@ -12,8 +12,6 @@ use k8s_openapi::{
 pub enum ConditionKind {
     /// On a Service: an address is being sought (KEP-4631). `False` once it is there.
     LoadBalancerProvisioning,
-    /// On a Service: a plan waits for somebody to agree to it.
-    ApprovalPending,
     /// On our kinds: the object is valid and in use.
     Accepted,
     /// On a LoadBalancer: it is as the Service wants it (Gateway API).
@@ -24,8 +22,6 @@ impl fmt::Display for ConditionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::LoadBalancerProvisioning => "LoadBalancerProvisioning",
-            // Kubernetes' own conditions of a Service have no prefix, everybody else's have one.
-            Self::ApprovalPending => "penstock.dev/ApprovalPending",
             Self::Accepted => "Accepted",
             Self::Programmed => "Programmed",
         })

@@ -55,6 +55,9 @@ pub struct LoadBalancerStatus {
     /// Its name in the DNS, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
+    /// `VIP` or `Proxy`, as the Service's status says it (KEP-1860).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_mode: Option<String>,
     /// The provider's objects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<ProviderResource>,

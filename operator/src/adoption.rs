@@ -2,13 +2,13 @@
 
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, Client, api::ListParams};
-use penstock_crds::ALLOCATED_FROM;
+use penstock_crds::{ALLOCATED_FROM, ProviderKind};
 use penstock_model::ObjectKey;
 use penstock_providers::pool::PoolProvider;
 
 use crate::{
-    class::Classes,
-    intent::{Intent, intent},
+    class::{Membership, served_by},
+    intent::{Intent, World, intent},
     status::shown_addresses,
 };
 
@@ -18,10 +18,10 @@ use crate::{
 pub(crate) async fn adopt_all(
     client: &Client,
     provider: &PoolProvider,
-    classes: &Classes,
+    world: &World,
 ) -> Result<(), kube::Error> {
     let mut services = Api::<Service>::all(client.clone()).list(&ListParams::default()).await?.items;
-    services.retain(|service| intent(service, classes) != Intent::Ignore);
+    services.retain(|service| intent(service, world) != Intent::Ignore && from_pools(service, world));
     services.sort_by_cached_key(|s| {
         (s.metadata.creation_timestamp.as_ref().map(|t| t.0), s.metadata.uid.clone())
     });
@@ -37,4 +37,18 @@ pub(crate) async fn adopt_all(
     }
     tracing::info!(services = services.len(), addresses = adopted, "adopted what the statuses say");
     Ok(())
+}
+
+/// Whether the addresses that the Service shows are a pool's. Those of a balancer outside are none of ours to give;
+/// and those that somebody else's controller gave are kept where the Service's class takes from pools now.
+fn from_pools(service: &Service, world: &World) -> bool {
+    if service.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(ALLOCATED_FROM)) {
+        return true;
+    }
+    let serving = served_by(service).and_then(|name| world.classes.get(name));
+    match (serving, world.classes.membership(service)) {
+        (Some(class), _) => class.provider == ProviderKind::Pool,
+        (None, Membership::Ours(_, class)) => class.provider == ProviderKind::Pool,
+        (None, Membership::Missing(_) | Membership::Foreign) => false,
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as core;
-use penstock_crds::{GROUP, LoadBalancerClass, LoadBalancerClassSpec, Reason};
+use penstock_crds::{FINALIZER, GROUP, LoadBalancerClass, LoadBalancerClassSpec, Reason, SERVED_BY};
 
 /// Whether a class is in use, or why not.
 pub type ClassVerdict = Result<(), (Reason, String)>;
@@ -11,8 +11,8 @@ pub type ClassVerdict = Result<(), (Reason, String)>;
 /// What a Service's class means to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Membership<'a> {
-    /// Ours, with these parameters.
-    Ours(&'a LoadBalancerClassSpec),
+    /// Ours: the class's name and parameters.
+    Ours(&'a str, &'a LoadBalancerClassSpec),
     /// It names a class of ours that is not there: nothing new is built, nothing old is torn down.
     Missing(String),
     /// Somebody else's.
@@ -58,25 +58,51 @@ impl Classes {
         }
     }
 
-    /// Whose a Service of type LoadBalancer is.
+    /// Whose a Service of type LoadBalancer is. One that names no class stays with the class that serves it, also when
+    /// another becomes the default: a change of the default moves nobody's address.
     #[must_use]
-    pub fn membership(&self, service: &core::Service) -> Membership<'_> {
+    pub fn membership<'a>(&'a self, service: &'a core::Service) -> Membership<'a> {
         let named = service.spec.as_ref().and_then(|s| s.load_balancer_class.as_deref());
         let name = match named {
             Some(qualified) => match qualified.split_once('/') {
                 Some((GROUP, name)) => Some(name),
                 _ => return Membership::Foreign,
             },
-            None => self.default.as_deref(),
+            None => served_by(service).or(self.default.as_deref()),
         };
-        match name.map(|name| (name, self.by_name.get(name))) {
-            Some((_, Some(spec))) => Membership::Ours(spec),
-            Some((name, None)) => {
-                Membership::Missing(format!("LoadBalancerClass {name} does not exist: create it"))
-            }
-            None => Membership::Missing("no LoadBalancerClass is the default any longer".to_owned()),
+        let Some(name) = name else {
+            return Membership::Missing("no LoadBalancerClass is the default any longer".to_owned());
+        };
+        match self.by_name.get_key_value(name) {
+            Some((name, spec)) => Membership::Ours(name, spec),
+            None => Membership::Missing(format!("LoadBalancerClass {name} does not exist: create it")),
         }
     }
+
+    /// The class of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&LoadBalancerClassSpec> {
+        self.by_name.get(name)
+    }
+
+    /// The class that serves Services without one.
+    #[must_use]
+    pub fn default_name(&self) -> Option<&str> {
+        self.default.as_deref()
+    }
+}
+
+/// Whether the Service carries our finalizer.
+#[must_use]
+pub fn is_marked(service: &core::Service) -> bool {
+    service.metadata.finalizers.as_deref().unwrap_or_default().iter().any(|f| f == FINALIZER)
+}
+
+/// The class that serves a Service that is marked as ours.
+#[must_use]
+pub fn served_by(service: &core::Service) -> Option<&str> {
+    let said = service.metadata.annotations.as_ref()?.get(SERVED_BY)?;
+    is_marked(service).then_some(said.as_str())
 }
 
 #[cfg(test)]
@@ -100,12 +126,27 @@ mod tests {
     #[test]
     fn a_class_is_named_with_our_group_and_the_default_serves_the_rest() {
         let (classes, _) = Classes::judge(&[class("bare", "2026-01-01T00:00:00Z", true)]);
-        assert!(matches!(classes.membership(&service(Some("penstock.dev/bare"))), Membership::Ours(_)));
-        assert!(matches!(classes.membership(&service(None)), Membership::Ours(_)));
+        assert!(matches!(classes.membership(&service(Some("penstock.dev/bare"))), Membership::Ours(..)));
+        assert!(matches!(classes.membership(&service(None)), Membership::Ours(..)));
         assert!(matches!(classes.membership(&service(Some("penstock.dev/other"))), Membership::Missing(_)));
         for foreign in ["service.k8s.aws/nlb", "bare", "penstock.dev.evil/bare"] {
             assert_eq!(classes.membership(&service(Some(foreign))), Membership::Foreign, "{foreign}");
         }
+    }
+
+    #[test]
+    fn a_new_default_moves_nobody() {
+        let (classes, _) = Classes::judge(&[
+            class("old", "2026-01-01T00:00:00Z", false),
+            class("new", "2026-01-02T00:00:00Z", true),
+        ]);
+        let mut served = service(None);
+        served.metadata.annotations = Some([(SERVED_BY.to_owned(), "old".to_owned())].into());
+        assert!(matches!(classes.membership(&served), Membership::Ours("new", _)), "without our finalizer");
+        served.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+        assert!(matches!(classes.membership(&served), Membership::Ours("old", _)));
+        served.metadata.annotations = Some([(SERVED_BY.to_owned(), "gone".to_owned())].into());
+        assert!(matches!(classes.membership(&served), Membership::Missing(why) if why.contains("gone")));
     }
 
     #[test]

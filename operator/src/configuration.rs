@@ -19,10 +19,11 @@ use penstock_providers::pool::{PoolProvider, Verdicts, judge};
 use penstock_runtime::{Update, readable_updates};
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::{
     class::{ClassVerdict, Classes},
+    intent::World,
     metrics::Metrics,
 };
 
@@ -34,7 +35,9 @@ pub(crate) struct Configuration {
     pub(crate) client: Client,
     pub(crate) namespace: String,
     pub(crate) provider: Arc<PoolProvider>,
-    pub(crate) classes: Arc<RwLock<Classes>>,
+    pub(crate) world: Arc<RwLock<World>>,
+    /// What pools have left has changed.
+    pub(crate) pools_used: Arc<Notify>,
     pub(crate) metrics: Metrics,
     /// Every Service is looked at again after a change: it may have become ours, or its address forbidden.
     pub(crate) changed: UnboundedSender<()>,
@@ -116,7 +119,7 @@ impl Configuration {
             return;
         }
         self.provider.configure(verdicts);
-        *self.classes.write().unwrap_or_else(PoisonError::into_inner) = classes.clone();
+        self.world.write().unwrap_or_else(PoisonError::into_inner).classes = classes.clone();
         *in_force = Some(new);
         self.metrics.forget_pools();
         self.metrics.set_free(self.provider.free());

@@ -5,12 +5,14 @@ use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
+use penstock_crds::Reason;
 use tokio::sync::mpsc;
 
 /// Events that may wait to be published; more are dropped with a log line.
 const QUEUE: usize = 10_000;
 
-/// What a user should hear.
+/// What a user should hear: MetalLB's reasons for addresses from pools, upstream's (k8s.io/cloud-provider) for what is
+/// built outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Happening {
     /// The Service got its addresses.
@@ -19,15 +21,53 @@ pub(crate) enum Happening {
     AllocationFailed,
     /// Addresses were taken from it.
     ClearAssignment,
+    /// Its balancer is being built.
+    EnsuringLoadBalancer,
+    /// Its balancer is there.
+    EnsuredLoadBalancer,
+    /// Its balancer was changed.
+    UpdatedLoadBalancer,
+    /// What the Service wants could not be had from its provider.
+    SyncLoadBalancerFailed,
+    /// There is no node to send to.
+    UnAvailableLoadBalancer,
+    /// Its balancer is being taken down.
+    DeletingLoadBalancer,
+    /// It could not be taken down.
+    DeleteLoadBalancerFailed,
     /// Everything of it is gone.
     DeletedLoadBalancer,
+    /// A plan waits for somebody to agree.
+    ApprovalRequired,
 }
 
 impl Happening {
+    /// What a Service that waits for this reason should hear.
+    pub(crate) fn of_waiting(reason: Reason) -> Self {
+        match reason {
+            Reason::Provisioning => Self::EnsuringLoadBalancer,
+            Reason::ApprovalRequired => Self::ApprovalRequired,
+            Reason::ProviderFailed | Reason::InvalidCredentials | Reason::NotOwned => {
+                Self::SyncLoadBalancerFailed
+            }
+            _ => Self::AllocationFailed,
+        }
+    }
+
     fn event_type(self) -> EventType {
         match self {
-            Self::IPAllocated | Self::DeletedLoadBalancer => EventType::Normal,
-            Self::AllocationFailed | Self::ClearAssignment => EventType::Warning,
+            Self::IPAllocated
+            | Self::EnsuringLoadBalancer
+            | Self::EnsuredLoadBalancer
+            | Self::UpdatedLoadBalancer
+            | Self::DeletingLoadBalancer
+            | Self::DeletedLoadBalancer => EventType::Normal,
+            Self::AllocationFailed
+            | Self::ClearAssignment
+            | Self::SyncLoadBalancerFailed
+            | Self::UnAvailableLoadBalancer
+            | Self::DeleteLoadBalancerFailed
+            | Self::ApprovalRequired => EventType::Warning,
         }
     }
 }

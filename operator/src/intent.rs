@@ -1,10 +1,34 @@
 //! What is to be done about a Service: pure.
 
-use k8s_openapi::api::core::v1 as core;
-use penstock_crds::{FINALIZER, Reason};
-use penstock_providers::{Desired, Surroundings};
+use std::collections::BTreeMap;
 
-use crate::class::{Classes, Membership};
+use k8s_openapi::api::core::v1 as core;
+use penstock_crds::{LoadBalancerClassSpec, ProviderKind, Reason};
+use penstock_providers::{Desired, Surroundings, Target};
+
+use crate::class::{Classes, Membership, is_marked};
+
+/// What counts for the decision besides the Service itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct World {
+    /// All classes.
+    pub classes: Classes,
+    /// The labels of each namespace.
+    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// The nodes that may receive traffic, by name.
+    pub targets: Vec<Target>,
+}
+
+/// What a Service wants, and from whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The LoadBalancerClass.
+    pub class_name: String,
+    /// Its parameters.
+    pub class: LoadBalancerClassSpec,
+    /// What the provider is asked for.
+    pub desired: Desired,
+}
 
 /// What is to be done about a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +36,7 @@ pub enum Intent {
     /// Nothing: it is not ours and has nothing of ours.
     Ignore,
     /// Give it what it wants.
-    Provision(Box<Desired>),
+    Provision(Box<Wanted>),
     /// Leave what it has, and say why nothing changes.
     Hold(Reason, String),
     /// Take back what it has, then drop the finalizer.
@@ -22,24 +46,35 @@ pub enum Intent {
 /// Decides by type, class, deletion and finalizer. The class alone never leads to a clean-up of what the
 /// finalizer does not mark: when the type changes, the API server drops the class first.
 #[must_use]
-pub fn intent(service: &core::Service, classes: &Classes) -> Intent {
-    let ours_once = service.metadata.finalizers.as_deref().unwrap_or_default().iter().any(|f| f == FINALIZER);
-    let unwanted = if ours_once { Intent::CleanUp } else { Intent::Ignore };
+pub fn intent(service: &core::Service, world: &World) -> Intent {
+    let unwanted = if is_marked(service) { Intent::CleanUp } else { Intent::Ignore };
     let balanced = service.spec.as_ref().and_then(|s| s.type_.as_deref()) == Some("LoadBalancer");
     if !balanced || service.metadata.deletion_timestamp.is_some() {
         return unwanted;
     }
-    match classes.membership(service) {
+    match world.classes.membership(service) {
         Membership::Foreign => unwanted,
-        Membership::Ours(class) => {
-            let pools = class.pool.as_ref().map(|p| p.ip_address_pools.clone()).unwrap_or_default();
-            match Desired::of(service, &Surroundings { class_pools: &pools, ..Surroundings::default() }) {
-                Ok(desired) => Intent::Provision(Box::new(desired)),
-                Err(error) => Intent::Hold(Reason::RequestInvalid, error.to_string()),
-            }
+        Membership::Ours(name, class) => wanted(service, name, class, world),
+        Membership::Missing(why) if is_marked(service) || names_a_class(service) => {
+            Intent::Hold(Reason::NoClass, why)
         }
-        Membership::Missing(why) if ours_once || names_a_class(service) => Intent::Hold(Reason::NoClass, why),
         Membership::Missing(_) => Intent::Ignore,
+    }
+}
+
+fn wanted(service: &core::Service, name: &str, class: &LoadBalancerClassSpec, world: &World) -> Intent {
+    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+    let around = Surroundings {
+        class_pools: class.pool.as_ref().map(|p| p.ip_address_pools.as_slice()).unwrap_or_default(),
+        namespace_labels: world.namespaces.get(namespace),
+        // A change of nodes is no change for a provider that does not send to them.
+        targets: if class.provider == ProviderKind::Pool { &[] } else { &world.targets },
+    };
+    match Desired::of(service, &around) {
+        Ok(desired) => {
+            Intent::Provision(Box::new(Wanted { class_name: name.to_owned(), class: class.clone(), desired }))
+        }
+        Err(error) => Intent::Hold(Reason::RequestInvalid, error.to_string()),
     }
 }
 
@@ -50,7 +85,7 @@ fn names_a_class(service: &core::Service) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use penstock_crds::LoadBalancerClass;
+    use penstock_crds::{FINALIZER, LoadBalancerClass};
     use serde_json::{Value, json};
 
     fn decide(default_class: bool, metadata: &Value, spec: &Value) -> Intent {
@@ -60,7 +95,7 @@ mod tests {
         }))
         .unwrap();
         let service = serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
-        intent(&service, &Classes::judge(&[class]).0)
+        intent(&service, &World { classes: Classes::judge(&[class]).0, ..World::default() })
     }
 
     #[test]

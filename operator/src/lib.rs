@@ -1,21 +1,36 @@
-//! The control loop: Services and pools in; plans applied; `.status.loadBalancer` out.
+//! The control loop: Services, nodes, classes and pools in; plans applied; `.status.loadBalancer` out.
 //!
-//! Tasks: `configuration` watches classes and pools and tells the provider; the kube controller runs
-//! [`reconcile`] with at most one call at a time per Service; `events` publishes what users should hear. Each
-//! ends when the process is told to; a Service interrupted half-way is found again by its finalizer and status.
+//! Tasks: `configuration` watches classes and pools and tells the provider `pool`; `neighbourhood` watches nodes and
+//! namespaces; one kube controller runs `reconcile` with at most one call at a time per Service, another looks for
+//! records whose Service is gone (`orphan`); `events` publishes what users should hear. Each ends when the process is
+//! told to; a Service interrupted half-way is found again by its finalizer, record and status.
+//!
+//! A Service whose addresses come from pools costs one write (`pool_addresses`); one whose balancer is built outside
+//! the cluster has a LoadBalancer object as its record (`outside`).
 
 mod adoption;
+mod approval;
+mod backoff;
 mod class;
 mod configuration;
 mod events;
+mod execution;
+mod fleet;
 mod intent;
 mod metrics;
+mod neighbourhood;
+mod orphan;
+mod outside;
+mod pool_addresses;
 mod reconcile;
+mod record;
 mod run;
 mod status;
-mod waiting;
+mod wake_list;
 
-pub use class::{ClassVerdict, Classes};
-pub use intent::{Intent, intent};
+pub use approval::{Consent, pending, question};
+pub use class::{ClassVerdict, Classes, Membership, is_marked, served_by};
+pub use intent::{Intent, Wanted, World, intent};
+pub use record::built as recorded;
 pub use run::{OperatorError, Options, run};
-pub use status::{Report, patch};
+pub use status::{Report, Stage, patch};

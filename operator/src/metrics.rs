@@ -1,15 +1,35 @@
 //! What the operator measures of itself.
 
-use penstock_model::Family;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use penstock_crds::Reason;
+use penstock_model::{Family, ObjectKey};
 use penstock_runtime::Telemetry;
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family as Labelled, gauge::Gauge},
+    metrics::{
+        counter::Counter,
+        family::Family as Labelled,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
 };
 
 /// A reconciliation's end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
+    outcome: &'static str,
+}
+
+/// A call of a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Call {
+    provider: &'static str,
+    call: &'static str,
     outcome: &'static str,
 }
 
@@ -20,32 +40,103 @@ struct PoolFamily {
     family: String,
 }
 
+/// Why a Service waits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Why {
+    reason: String,
+}
+
+/// 1 ms to 32 s, doubling.
+fn durations() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 16))
+}
+
 /// The operator's metrics.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     reconciles: Labelled<Outcome, Counter>,
+    durations: Labelled<Outcome, Histogram>,
+    calls: Labelled<Call, Histogram>,
     writes: Counter,
     waiting: Gauge,
     free: Labelled<PoolFamily, Gauge>,
+    last_failure: Labelled<Why, Gauge>,
+    depth: Gauge,
+    /// Services that were triggered and whose reconciliation has not begun.
+    queue: Arc<Mutex<HashSet<ObjectKey>>>,
 }
 
 impl Metrics {
     /// Registers all of them.
     pub(crate) fn register(telemetry: &Telemetry) -> Self {
-        let metrics = Self::default();
+        let metrics = Self {
+            reconciles: Labelled::default(),
+            durations: Labelled::new_with_constructor(durations),
+            calls: Labelled::new_with_constructor(durations),
+            writes: Counter::default(),
+            waiting: Gauge::default(),
+            free: Labelled::default(),
+            last_failure: Labelled::default(),
+            depth: Gauge::default(),
+            queue: Arc::default(),
+        };
         telemetry.register(|registry| {
             let operator = registry.sub_registry_with_prefix("operator");
             operator.register("reconciles", "Reconciliations by outcome", metrics.reconciles.clone());
+            let help = "Time of a reconciliation by outcome";
+            operator.register("reconcile_duration_seconds", help, metrics.durations.clone());
             operator.register("status_writes", "Patches of a Service's status", metrics.writes.clone());
             operator.register("waiting_services", "Services without an address", metrics.waiting.clone());
+            operator.register("queue_depth", "Services to be looked at", metrics.depth.clone());
+            let help = "When a Service last waited for this reason, in seconds since the epoch";
+            operator.register("last_failure_timestamp_seconds", help, metrics.last_failure.clone());
+            let provider = registry.sub_registry_with_prefix("provider");
+            let help = "Time of a provider's calls by outcome";
+            provider.register("call_duration_seconds", help, metrics.calls.clone());
             let pool = registry.sub_registry_with_prefix("pool");
             pool.register("addresses_free", "Free addresses of a pool", metrics.free.clone());
         });
         metrics
     }
 
-    pub(crate) fn reconciled(&self, outcome: &'static str) {
+    pub(crate) fn reconciled(&self, outcome: &'static str, took: Duration) {
         self.reconciles.get_or_create(&Outcome { outcome }).inc();
+        self.durations.get_or_create(&Outcome { outcome }).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn called(
+        &self,
+        provider: &'static str,
+        call: &'static str,
+        outcome: &'static str,
+        took: Duration,
+    ) {
+        self.calls.get_or_create(&Call { provider, call, outcome }).observe(took.as_secs_f64());
+    }
+
+    /// A Service waits for this reason.
+    pub(crate) fn failed(&self, reason: Reason) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let why = Why { reason: reason.to_string() };
+        self.last_failure.get_or_create(&why).set(i64::try_from(now).unwrap_or(i64::MAX));
+    }
+
+    /// A Service is to be looked at.
+    pub(crate) fn queued(&self, key: ObjectKey) {
+        let mut queue = self.queue();
+        queue.insert(key);
+        self.depth.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));
+    }
+
+    /// It is being looked at, or gone.
+    pub(crate) fn dequeued(&self, key: &ObjectKey) {
+        let mut queue = self.queue();
+        queue.remove(key);
+        self.depth.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));
+    }
+
+    fn queue(&self) -> MutexGuard<'_, HashSet<ObjectKey>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn wrote(&self) {

@@ -1,43 +1,55 @@
 //! One Service: decide, plan, apply, report.
 
 use std::{
-    net::IpAddr,
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use k8s_openapi::{api::core::v1::Service, jiff::Timestamp};
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     api::{Patch, PatchParams},
     runtime::controller::Action,
 };
-use penstock_crds::Reason;
+use penstock_crds::{Approval, ProviderKind, Reason};
 use penstock_model::ObjectKey;
-use penstock_providers::{Built, Desired, Owner, Provider, ProviderError, pool::PoolProvider};
+use penstock_providers::{Owner, ProviderError};
+use tokio::sync::Notify;
 
 use crate::{
-    class::Classes,
+    approval::{Consent, pending, question},
+    backoff::Backoff,
+    class::served_by,
     events::{Events, Happening},
-    intent::{Intent, intent},
+    execution::Outcome,
+    fleet::Fleet,
+    intent::{Intent, World, intent},
     metrics::Metrics,
-    status::{Report, patch, provisioned_message},
-    waiting::Waiting,
+    record::Records,
+    status::{Report, patch},
+    wake_list::WakeList,
 };
 
-/// How often a plan that no longer fits is made anew before the Service has to wait its turn again.
-const ATTEMPTS: usize = 3;
-/// A failed call to the API server is repeated after this time.
+/// A call that the API server did not answer is repeated after this time: when it is back, everybody has to be.
 const RETRY: Duration = Duration::from_secs(5);
+/// The Service has changed while we decided: the watch brings the new state, and this only bounds its delay.
+const CONFLICT: Duration = Duration::from_secs(1);
 /// A waiting Service is woken by what frees an address; this only bounds the harm of a cause that was missed.
-const RECHECK: Duration = Duration::from_secs(300);
+pub(crate) const RECHECK: Duration = Duration::from_secs(300);
 
 /// What all reconciliations share.
 pub(crate) struct Context {
     pub(crate) client: Client,
-    pub(crate) provider: Arc<PoolProvider>,
-    pub(crate) classes: Arc<RwLock<Classes>>,
-    pub(crate) waiting: Arc<Waiting>,
+    pub(crate) fleet: Fleet,
+    pub(crate) records: Records,
+    pub(crate) world: Arc<RwLock<World>>,
+    /// Services without an address.
+    pub(crate) waiting: WakeList,
+    /// Services whose provider sends to the nodes.
+    pub(crate) sent_to_nodes: Arc<WakeList>,
+    /// What pools have left has changed.
+    pub(crate) pools_used: Arc<Notify>,
+    pub(crate) backoff: Backoff,
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
 }
@@ -46,8 +58,8 @@ pub(crate) struct Context {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReconcileError {
     /// The API server refused or did not answer.
-    #[error("the status of Service {key} could not be written")]
-    Write {
+    #[error("Service {key} or its record could not be read or written")]
+    Api {
         key: ObjectKey,
         #[source]
         source: Box<kube::Error>,
@@ -61,6 +73,45 @@ pub(crate) enum ReconcileError {
     },
 }
 
+impl ReconcileError {
+    pub(crate) fn api(key: &ObjectKey) -> impl FnOnce(kube::Error) -> Self {
+        |source| Self::Api { key: key.clone(), source: Box::new(source) }
+    }
+
+    pub(crate) fn provider(key: &ObjectKey) -> impl FnOnce(ProviderError) -> Self {
+        |source| Self::Provider { key: key.clone(), source }
+    }
+
+    /// Of few kinds, for the metric.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Api { source, .. } if is_conflict(source) => "conflict",
+            Self::Api { .. } => "api_server",
+            Self::Provider { source, .. } => source.kind(),
+        }
+    }
+
+    /// The pause before the next attempt.
+    pub(crate) fn pause(&self, backoff: &Backoff) -> Duration {
+        match self {
+            Self::Api { source, .. } if is_conflict(source) => CONFLICT,
+            Self::Api { source, key } => match source.as_ref() {
+                kube::Error::Api(answer) if answer.code < 500 && answer.code != 429 => backoff.failed(key),
+                _ => RETRY,
+            },
+            Self::Provider {
+                source: ProviderError::Throttled(after) | ProviderError::Pending(after),
+                ..
+            } => *after,
+            Self::Provider { key, .. } => backoff.failed(key),
+        }
+    }
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(answer) if answer.is_conflict())
+}
+
 /// Brings one Service to what it wants. Called by the controller, never twice at once for the same Service.
 #[tracing::instrument(name = "reconcile", skip_all, fields(
     namespace = service.metadata.namespace, name = service.metadata.name))]
@@ -68,115 +119,71 @@ pub(crate) async fn reconcile(
     service: Arc<Service>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
+    let start = Instant::now();
     let key = ObjectKey::of(&service.metadata);
-    let decided = intent(&service, &context.classes.read().unwrap_or_else(PoisonError::into_inner));
-    let result = match decided {
-        Intent::Ignore => return context.forget(&key).await,
-        Intent::Provision(desired) => context.provision(&service, &key, &desired).await,
-        Intent::Hold(reason, message) => context.hold(&service, &key, reason, message).await,
-        Intent::CleanUp => context.clean_up(&service, &key).await,
+    context.metrics.dequeued(&key);
+    let result = context.act(&service, &key).await;
+    let outcome = match &result {
+        Ok(_) => "ok",
+        Err(error) => error.kind(),
     };
+    if result.is_ok() {
+        context.backoff.succeeded(&key);
+    }
     context.metrics.set_waiting(context.waiting.count());
-    context.metrics.set_free(context.provider.free());
-    context.metrics.reconciled(if result.is_ok() { "ok" } else { "error" });
+    context.metrics.reconciled(outcome, start.elapsed());
     result
 }
 
 /// What the controller does after an error.
 #[allow(clippy::needless_pass_by_value)] // the controller's signature
-pub(crate) fn error_policy(_service: Arc<Service>, error: &ReconcileError, _context: Arc<Context>) -> Action {
-    tracing::warn!(error = %chain(error), "trying again in {} s", RETRY.as_secs());
-    Action::requeue(RETRY)
+pub(crate) fn error_policy(_service: Arc<Service>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    let pause = error.pause(&context.backoff);
+    match error {
+        ReconcileError::Api { source, .. } if is_conflict(source) => {
+            tracing::debug!(error = %chain(error), "decided on an old state, deciding again");
+        }
+        ReconcileError::Provider { source: ProviderError::Pending(_), .. } => {
+            tracing::debug!(error = %chain(error), "under way");
+        }
+        _ => tracing::warn!(error = %chain(error), "trying again in {} s", pause.as_secs()),
+    }
+    Action::requeue(pause)
 }
 
 /// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl Context {
-    /// A Service that is none of ours holds nothing, also when it was forced out of our hands.
-    pub(crate) async fn forget(&self, key: &ObjectKey) -> Result<Action, ReconcileError> {
-        self.waiting.set(key, false);
-        self.release(key).await?;
-        Ok(Action::await_change())
-    }
-
-    async fn provision(
-        &self,
-        service: &Service,
-        key: &ObjectKey,
-        desired: &Desired,
-    ) -> Result<Action, ReconcileError> {
-        match self.carry_out(key, Some(desired)).await {
-            Ok((before, built)) => self.provisioned(service, key, &before, built).await,
-            Err(ProviderError::User { reason, message }) => self.hold(service, key, reason, message).await,
-            Err(ProviderError::Quota { reason, message }) => self.starve(service, key, reason, message).await,
-            Err(source) => Err(ReconcileError::Provider { key: key.clone(), source }),
-        }
-    }
-
-    /// Observes, plans and applies until nothing is left to do; returns what was there before and is now.
-    async fn carry_out(
-        &self,
-        key: &ObjectKey,
-        desired: Option<&Desired>,
-    ) -> Result<(Built, Built), ProviderError> {
-        if let Some(desired) = desired {
-            self.provider.capabilities().check(desired)?;
-        }
-        let mut before = None;
-        for _ in 0..ATTEMPTS {
-            let observed = self.provider.observe(&owner(key)).await?;
-            let built = self.provider.built(&observed);
-            let before = before.get_or_insert_with(|| built.clone());
-            let plan = self.provider.plan(&owner(key), desired, &observed)?;
-            if plan.is_empty() {
-                return Ok((before.clone(), built));
+    async fn act(&self, service: &Service, key: &ObjectKey) -> Result<Action, ReconcileError> {
+        let decided = intent(service, &self.world.read().unwrap_or_else(PoisonError::into_inner));
+        match decided {
+            Intent::Ignore => {
+                self.forget(key);
+                Ok(Action::await_change())
             }
-            tracing::debug!(?plan, "applying");
-            for step in &plan.steps {
-                match self.provider.apply(&owner(key), step).await {
-                    Err(ProviderError::Conflict(why)) => {
-                        tracing::debug!(why, "planning again");
-                        break;
-                    }
-                    applied => applied?,
-                }
+            Intent::Provision(wanted) if wanted.class.provider == ProviderKind::Pool => {
+                self.provision_from_pool(service, key, &wanted).await
             }
+            Intent::Provision(wanted) => self.provision_outside(service, key, &wanted).await,
+            Intent::Hold(reason, message) => self.hold(service, key, reason, message).await,
+            Intent::CleanUp => self.clean_up(service, key).await,
         }
-        Err(ProviderError::Retryable("the plan did not converge".to_owned()))
     }
 
-    /// What it held before is free only once its status no longer shows it.
-    async fn provisioned(
-        &self,
-        service: &Service,
-        key: &ObjectKey,
-        before: &Built,
-        built: Built,
-    ) -> Result<Action, ReconcileError> {
+    /// A Service that is none of ours holds nothing, also when it was forced out of our hands. What was built for it
+    /// outside is found by its record.
+    pub(crate) fn forget(&self, key: &ObjectKey) {
         self.waiting.set(key, false);
-        let message = provisioned_message(&built);
-        let lost: Vec<IpAddr> =
-            before.addresses.iter().copied().filter(|ip| !built.addresses.contains(ip)).collect();
-        let wrote = self.write(service, key, &Report::Provisioned(built)).await?;
-        if self.provider.reported(key) {
-            self.waiting.wake_all();
-        }
-        if !lost.is_empty() {
-            self.events.tell(service, Happening::ClearAssignment, moved(&lost));
-        }
-        if wrote {
-            tracing::info!(addresses = message, "provisioned");
-            self.events.tell(service, Happening::IPAllocated, message);
-        }
-        Ok(Action::await_change())
+        self.sent_to_nodes.set(key, false);
+        self.backoff.succeeded(key);
+        self.release(key);
     }
 
-    /// Bad input: what the Service has stays as long as its pool agrees, and it is told what to change. It waits,
-    /// because another Service may hold what it asks for.
+    /// Bad input: what the Service has stays as long as its provider agrees, and it is told what to change.
     async fn hold(
         &self,
         service: &Service,
@@ -184,104 +191,85 @@ impl Context {
         reason: Reason,
         message: String,
     ) -> Result<Action, ReconcileError> {
-        if !self.provider.may_keep(key) {
-            return self.starve(service, key, reason, message).await;
+        match self.recorded(service, key).await? {
+            Some(built) => self.wait(service, key, Report::waiting(built, reason, message)).await,
+            None => self.hold_pool_addresses(service, key, reason, message).await,
         }
-        let observed = self.provider.observe(&owner(key)).await;
-        let held = observed.map(|o| self.provider.built(&o));
-        let held = held.map_err(|source| ReconcileError::Provider { key: key.clone(), source })?;
-        self.wait(service, key, Report::Waiting(held, reason, message.clone()), message).await
     }
 
-    /// Nothing to be had, and what it had it may not keep: the status says so before anybody else gets it.
-    async fn starve(
+    /// Everything that it had is given back, then it is no longer ours.
+    async fn clean_up(&self, service: &Service, key: &ObjectKey) -> Result<Action, ReconcileError> {
+        self.waiting.set(key, false);
+        self.sent_to_nodes.set(key, false);
+        if let Some(action) = self.tear_down_outside(service, key, None).await? {
+            return Ok(action);
+        }
+        self.clean_up_pool_addresses(service, key).await
+    }
+
+    /// What the Service's class and its annotations agree to.
+    pub(crate) fn consent(&self, service: &Service) -> Consent {
+        let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
+        let class = served_by(service).and_then(|name| world.classes.get(name));
+        let approval = class.map_or(Approval::Automatic, |class| class.approval);
+        Consent::of(approval, service.metadata.annotations.as_ref())
+    }
+
+    /// A plan waits for approval: what the Service has stays, and it says what waits.
+    pub(crate) async fn ask(
         &self,
         service: &Service,
         key: &ObjectKey,
-        reason: Reason,
-        message: String,
-    ) -> Result<Action, ReconcileError> {
-        let report = Report::Waiting(Built::default(), reason, message.clone());
-        let action = self.wait(service, key, report, message).await?;
-        let before = self.release(key).await?;
-        if !before.addresses.is_empty() {
-            self.events.tell(service, Happening::ClearAssignment, moved(&before.addresses));
-        }
-        Ok(action)
+        outcome: &Outcome,
+    ) -> Result<Option<Action>, ReconcileError> {
+        let Some(plan) = &outcome.held else { return Ok(None) };
+        let plan = pending(plan).map_err(ReconcileError::provider(key))?;
+        let message = question(&plan, &format!("-n {} service {}", key.namespace, key.name));
+        let report = Report::waiting(outcome.built.clone(), Reason::ApprovalRequired, message);
+        self.wait(service, key, report).await.map(Some)
     }
 
-    async fn wait(
+    /// It waits, because another Service may hold what it asks for, or somebody has to change something.
+    pub(crate) async fn wait(
         &self,
         service: &Service,
         key: &ObjectKey,
         report: Report,
-        message: String,
     ) -> Result<Action, ReconcileError> {
         self.waiting.set(key, true);
-        if self.write(service, key, &report).await? {
-            tracing::info!(why = message, "waiting");
-            self.events.tell(service, Happening::AllocationFailed, message);
+        let (reason, message) = report.why();
+        if self.write(service, key, &report).await?.is_some() {
+            tracing::info!(%reason, why = message, "waiting");
+            self.events.tell(service, Happening::of_waiting(reason), message);
         }
+        self.metrics.failed(reason);
         Ok(Action::requeue(RECHECK))
     }
 
-    /// The status says that nothing is left before the address is given to anybody else.
-    async fn clean_up(&self, service: &Service, key: &ObjectKey) -> Result<Action, ReconcileError> {
-        self.waiting.set(key, false);
-        self.write(service, key, &Report::CleanedUp).await?;
-        let before = self.release(key).await?;
-        let note = format!("released {}", texts(&before.addresses));
-        tracing::info!(note, "cleaned up");
-        self.events.tell(service, Happening::DeletedLoadBalancer, note);
-        Ok(Action::await_change())
-    }
-
-    /// Takes back what the Service holds and wakes who waits for it.
-    async fn release(&self, key: &ObjectKey) -> Result<Built, ReconcileError> {
-        let carried = self.carry_out(key, None).await;
-        let (before, _) = carried.map_err(|source| ReconcileError::Provider { key: key.clone(), source })?;
-        if !before.addresses.is_empty() {
-            self.waiting.wake_all();
-        }
-        Ok(before)
-    }
-
-    /// Writes the report unless the Service says so already. Returns whether it wrote. A conflict means that
-    /// the Service has changed: the watch brings the new state, and with it the next reconciliation.
-    async fn write(
+    /// Writes the report unless the Service says so already; returns what the API server made of it. A conflict means
+    /// that the Service has changed: the watch brings the new state, and with it the next reconciliation.
+    pub(crate) async fn write(
         &self,
         service: &Service,
         key: &ObjectKey,
         report: &Report,
-    ) -> Result<bool, ReconcileError> {
-        let Some(patch) = patch(service, report, Timestamp::now()) else { return Ok(false) };
+    ) -> Result<Option<Service>, ReconcileError> {
+        let Some(patch) = patch(service, report, Timestamp::now()) else { return Ok(None) };
         let api: Api<Service> = Api::namespaced(self.client.clone(), &key.namespace);
         let written = api.patch_status(&key.name, &PatchParams::default(), &Patch::Strategic(patch)).await;
         match written {
-            Ok(_) => {
+            Ok(mut service) => {
                 self.metrics.wrote();
-                Ok(true)
+                service.managed_fields_mut().clear();
+                Ok(Some(service))
             }
-            Err(kube::Error::Api(status)) if status.is_not_found() && *report == Report::CleanedUp => {
-                Ok(false)
-            }
-            Err(source) => Err(ReconcileError::Write { key: key.clone(), source: Box::new(source) }),
+            Err(kube::Error::Api(answer)) if answer.is_not_found() && report.is_cleaned_up() => Ok(None),
+            Err(error) => Err(ReconcileError::api(key)(error)),
         }
     }
 }
 
-/// The provider `pool` knows Services by name.
-fn owner(key: &ObjectKey) -> Owner {
-    Owner { service: key.clone(), uid: String::new() }
-}
-
-fn moved(addresses: &[IpAddr]) -> String {
-    format!(
-        "{} may not be held any longer: see the IPAddressPools and what the Service asks for",
-        texts(addresses)
-    )
-}
-
-fn texts(addresses: &[IpAddr]) -> String {
-    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+/// Whose balancer a Service's is.
+pub(crate) fn owner(service: &Service, key: &ObjectKey) -> Owner {
+    Owner { service: key.clone(), uid: service.metadata.uid.clone().unwrap_or_default() }
 }

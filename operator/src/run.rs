@@ -5,30 +5,39 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use futures::{StreamExt, channel::mpsc::unbounded};
+use futures::{
+    StreamExt, TryStreamExt,
+    channel::mpsc::{UnboundedReceiver, unbounded},
+};
 use k8s_openapi::api::core::v1::Service;
 use kube::{
     Api, Client, ResourceExt,
     runtime::{
         Controller, WatchStreamExt,
         controller::{self, Config},
-        reflector, watcher,
+        reflector::{self, ObjectRef, Store, store::Writer},
+        watcher,
     },
 };
 use penstock_model::ObjectKey;
 use penstock_providers::pool::PoolProvider;
 use penstock_runtime::{HttpError, Telemetry, watch};
-use tokio::sync::watch as watch_value;
+use tokio::sync::{Notify, watch as watch_value};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     adoption::adopt_all,
-    class::Classes,
+    backoff::Backoff,
     configuration::Configuration,
     events::Events,
+    fleet::Fleet,
+    intent::World,
     metrics::Metrics,
+    neighbourhood::Neighbourhood,
+    orphan::collect_orphans,
     reconcile::{Context, error_policy, reconcile},
-    waiting::Waiting,
+    record::Records,
+    wake_list::WakeList,
 };
 
 /// Reconciliations at the same time. Each waits for one write at most.
@@ -71,7 +80,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     Ok(())
 }
 
-/// Watches the configuration beside the Services. A stop lets the reconciliations under way end.
+/// Watches everything beside the Services. A stop lets the reconciliations under way end.
 async fn control(
     client: Client,
     namespace: String,
@@ -79,78 +88,121 @@ async fn control(
     ready: impl FnOnce(),
     stop: &CancellationToken,
 ) -> Result<(), OperatorError> {
-    let provider = Arc::new(PoolProvider::default());
-    let classes = Arc::new(RwLock::new(Classes::default()));
-    let (changed, changes) = unbounded();
-    let (known, all_known) = watch_value::channel(false);
+    let (pool, world) = (Arc::new(PoolProvider::default()), Arc::new(RwLock::new(World::default())));
+    let (pools_used, (reader, writer)) = (Arc::new(Notify::new()), reflector::store());
+    let ((changed, changes), (wake, woken)) = (unbounded(), unbounded());
+    let sent_to_nodes = Arc::new(WakeList::new(wake.clone()));
+    let (configured, all_configured) = watch_value::channel(false);
     let configuration = Configuration {
         client: client.clone(),
-        namespace,
-        provider: provider.clone(),
-        classes: classes.clone(),
+        namespace: namespace.clone(),
+        provider: pool.clone(),
+        world: world.clone(),
+        pools_used: pools_used.clone(),
         metrics: metrics.clone(),
         changed,
-        known,
+        known: configured,
     };
-    let (waiting, woken) = Waiting::new();
-    let events = Events::start(client.clone());
-    let context = Context { client, provider, classes, waiting: Arc::new(waiting), events, metrics };
+    let (surveyed, all_surveyed) = watch_value::channel(false);
+    let neighbourhood = Neighbourhood {
+        client: client.clone(),
+        world: world.clone(),
+        sent_to_nodes: sent_to_nodes.clone(),
+        services: reader.clone(),
+        known: surveyed,
+    };
+    let context = Arc::new(Context {
+        fleet: Fleet::new(client.clone(), namespace, pool),
+        records: Records::new(client.clone()),
+        world,
+        waiting: WakeList::new(wake),
+        sent_to_nodes,
+        pools_used,
+        backoff: Backoff::default(),
+        events: Events::start(client.clone()),
+        metrics,
+        client,
+    });
     let services = async {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            adopted = adopt_known(&context, all_known) => adopted?,
+            adopted = adopt_known(&context, [all_configured, all_surveyed]) => adopted?,
         }
         ready();
-        reconcile_all(Arc::new(context), changes, woken, stop).await;
+        let triggers = Triggers { changes, woken, reader, writer };
+        tokio::join!(reconcile_all(context.clone(), triggers, stop), collect_orphans(context, stop));
         Ok(())
     };
     tokio::select! {
         () = configuration.run() => Ok(()),
+        () = neighbourhood.run() => Ok(()),
         result = services => result,
     }
 }
 
-/// Once classes and pools are known, takes over what the statuses say.
+/// Once everything else is known, takes over what the statuses say.
 async fn adopt_known(
     context: &Context,
-    mut all_known: watch_value::Receiver<bool>,
+    all_known: [watch_value::Receiver<bool>; 2],
 ) -> Result<(), OperatorError> {
-    // The sender lives as long as the watch of the configuration, which ends after this.
-    let _ = all_known.wait_for(|known| *known).await;
-    let classes = context.classes.read().unwrap_or_else(PoisonError::into_inner).clone();
-    let adopted = adopt_all(&context.client, &context.provider, &classes).await;
+    for mut known in all_known {
+        // The sender lives as long as its watch, which ends after this.
+        let _ = known.wait_for(|known| *known).await;
+    }
+    let world = context.world.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let adopted = adopt_all(&context.client, &context.fleet.pool, &world).await;
     adopted.map_err(|error| OperatorError::List(Box::new(error)))
 }
 
-async fn reconcile_all(
-    context: Arc<Context>,
-    changes: impl StreamExt<Item = ()> + Send + 'static,
-    woken: impl StreamExt<Item = reflector::ObjectRef<Service>> + Send + 'static,
-    stop: &CancellationToken,
-) {
-    let (reader, writer) = reflector::store();
+/// What makes the controller look at Services.
+struct Triggers {
+    /// All of them: a class or pool has changed.
+    changes: UnboundedReceiver<()>,
+    /// One of them: what it waits for may be there.
+    woken: UnboundedReceiver<ObjectRef<Service>>,
+    reader: Store<Service>,
+    writer: Writer<Service>,
+}
+
+async fn reconcile_all(context: Arc<Context>, triggers: Triggers, stop: &CancellationToken) {
     let api: Api<Service> = Api::all(context.client.clone());
-    let deletions = context.clone();
+    let (deletions, queue, woken_queue) = (context.clone(), context.clone(), context.clone());
+    let all = (triggers.reader.clone(), context.clone());
     let events = watch(api, watcher::Config::default())
         .modify(|service| service.managed_fields_mut().clear())
         .then(move |event| forget_deleted(deletions.clone(), event));
-    let services = reflector::reflector(writer, events).applied_objects();
+    let services = reflector::reflector(triggers.writer, events)
+        .applied_objects()
+        .inspect_ok(move |service| queue.metrics.queued(ObjectKey::of(&service.metadata)));
+    let changes = triggers.changes.inspect(move |()| {
+        all.0.state().iter().for_each(|service| all.1.metrics.queued(ObjectKey::of(&service.metadata)));
+    });
+    let woken = triggers.woken.inspect(move |service| woken_queue.metrics.queued(key_of(service)));
     let stopped = stop.clone().cancelled_owned();
-    Controller::for_stream(services, reader)
+    Controller::for_stream(services, triggers.reader)
         .with_config(Config::default().concurrency(CONCURRENCY))
         .reconcile_all_on(changes)
         .reconcile_on(woken)
         .graceful_shutdown_on(stopped)
-        .run(reconcile, error_policy, context)
+        .run(reconcile, error_policy, context.clone())
         .for_each(|result| async {
-            // What `reconcile` returns is logged by the error policy; these are the controller's own.
             match result {
-                Err(controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..))
-                | Ok(_) => {}
+                // It was deleted while it was in the queue.
+                Err(controller::Error::ObjectNotFound(object)) => {
+                    context
+                        .metrics
+                        .dequeued(&ObjectKey::new(object.namespace.unwrap_or_default(), object.name));
+                }
+                // What `reconcile` returns is logged by the error policy; the rest are the controller's own.
+                Err(controller::Error::ReconcilerFailed(..)) | Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "controller"),
             }
         })
         .await;
+}
+
+fn key_of(service: &ObjectRef<Service>) -> ObjectKey {
+    ObjectKey::new(service.namespace.clone().unwrap_or_default(), service.name.clone())
 }
 
 /// A Service whose finalizer somebody removed is gone without a clean-up: its addresses are free again.
@@ -159,10 +211,7 @@ async fn forget_deleted(
     event: Result<watcher::Event<Service>, watcher::Error>,
 ) -> Result<watcher::Event<Service>, watcher::Error> {
     if let Ok(watcher::Event::Delete(service)) = &event {
-        let key = ObjectKey::of(&service.metadata);
-        if let Err(error) = context.forget(&key).await {
-            tracing::warn!(%error, service = %key, "addresses could not be released");
-        }
+        context.forget(&ObjectKey::of(&service.metadata));
     }
     event
 }

@@ -3,23 +3,80 @@
 use std::net::IpAddr;
 
 use k8s_openapi::{api::core::v1 as core, jiff::Timestamp};
-use penstock_crds::{ALLOCATED_FROM, ConditionKind, FINALIZER, Reason, condition, set_condition};
-use penstock_providers::Built;
+use penstock_crds::{ALLOCATED_FROM, ConditionKind, FINALIZER, Reason, SERVED_BY, condition, set_condition};
+use penstock_providers::{Built, IpMode};
 use serde_json::{Map, Value, json};
 
-/// What the Service should say about its balancer.
+use crate::class::is_marked;
+
+/// How far it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Report {
+pub enum Stage {
+    /// Something is about to be built outside: the finalizer has to be there before.
+    Begun,
     /// It has what it wants.
-    Provisioned(Built),
-    /// It does not; what it holds meanwhile.
-    Waiting(Built, Reason, String),
+    Provisioned,
+    /// It does not, and why.
+    Waiting(Reason, String),
     /// Nothing is left.
     CleanedUp,
 }
 
+/// What the Service should say about its balancer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// How far it is.
+    pub stage: Stage,
+    /// What it has.
+    pub built: Built,
+    /// The class that serves it; `None`: what the Service says of it stays.
+    pub class: Option<String>,
+}
+
+impl Report {
+    /// It has what it wants from a class.
+    #[must_use]
+    pub fn provisioned(class: &str, built: Built) -> Self {
+        Self { stage: Stage::Provisioned, built, class: Some(class.to_owned()) }
+    }
+
+    /// It does not have what it wants; what it has meanwhile.
+    #[must_use]
+    pub fn waiting(built: Built, reason: Reason, message: String) -> Self {
+        Self { stage: Stage::Waiting(reason, message), built, class: None }
+    }
+
+    /// Something is about to be built outside by a class.
+    #[must_use]
+    pub fn begun(class: &str, built: Built) -> Self {
+        Self { stage: Stage::Begun, built, class: Some(class.to_owned()) }
+    }
+
+    /// Nothing is left.
+    #[must_use]
+    pub fn cleaned_up() -> Self {
+        Self { stage: Stage::CleanedUp, built: Built::default(), class: None }
+    }
+
+    /// Whether it says that nothing is left.
+    #[must_use]
+    pub fn is_cleaned_up(&self) -> bool {
+        self.stage == Stage::CleanedUp
+    }
+
+    /// Why it waits; of one that does not wait, how far it is.
+    #[must_use]
+    pub fn why(&self) -> (Reason, String) {
+        match &self.stage {
+            Stage::Waiting(reason, message) => (*reason, message.clone()),
+            Stage::Begun => (Reason::Provisioning, "it is being built".to_owned()),
+            Stage::Provisioned | Stage::CleanedUp => (Reason::Provisioned, provisioned_message(&self.built)),
+        }
+    }
+}
+
 /// The strategic merge patch that makes the Service say so; `None` when it does already. Finalizer, status
-/// and annotation are one write. It carries uid and resourceVersion, so that it can only hit the object that was
+/// and annotations are one write. It carries uid and resourceVersion, so that it can only hit the object that was
 /// decided about: a conflict is decided anew.
 #[must_use]
 pub fn patch(service: &core::Service, report: &Report, now: Timestamp) -> Option<Value> {
@@ -35,37 +92,38 @@ pub fn patch(service: &core::Service, report: &Report, now: Timestamp) -> Option
 
 fn metadata_patch(service: &core::Service, report: &Report) -> Map<String, Value> {
     let mut metadata = Map::new();
-    let finalizers = service.metadata.finalizers.as_deref().unwrap_or_default();
-    let marked = finalizers.iter().any(|f| f == FINALIZER);
-    match report {
-        Report::CleanedUp if marked => {
+    match (&report.stage, is_marked(service)) {
+        (Stage::CleanedUp, true) => {
             metadata.insert("$deleteFromPrimitiveList/finalizers".into(), json!([FINALIZER]));
         }
-        Report::Provisioned(_) if !marked => {
+        (Stage::Begun | Stage::Provisioned, false) => {
             metadata.insert("finalizers".into(), json!([FINALIZER]));
         }
         _ => {}
     }
-    let annotations = service.metadata.annotations.as_ref();
-    let said = annotations.and_then(|a| a.get(ALLOCATED_FROM));
-    let pool = held(report).and_then(|built| built.pool.as_ref());
-    if said != pool {
-        metadata.insert("annotations".into(), json!({ALLOCATED_FROM: pool}));
+    let annotations = annotations_patch(service, report);
+    if !annotations.is_empty() {
+        metadata.insert("annotations".into(), Value::Object(annotations));
     }
     metadata
 }
 
-fn held(report: &Report) -> Option<&Built> {
-    match report {
-        Report::Provisioned(built) | Report::Waiting(built, ..) => Some(built),
-        Report::CleanedUp => None,
+fn annotations_patch(service: &core::Service, report: &Report) -> Map<String, Value> {
+    let said = |key: &str| service.metadata.annotations.as_ref().and_then(|a| a.get(key));
+    let mut patch = Map::new();
+    if said(ALLOCATED_FROM) != report.built.pool.as_ref() {
+        patch.insert(ALLOCATED_FROM.into(), json!(report.built.pool));
     }
+    let settled = report.class.is_some() || report.is_cleaned_up();
+    if settled && said(SERVED_BY) != report.class.as_ref() {
+        patch.insert(SERVED_BY.into(), json!(report.class));
+    }
+    patch
 }
 
 fn status_patch(service: &core::Service, report: &Report, now: Timestamp) -> Map<String, Value> {
     let mut status = Map::new();
-    let addresses = held(report).map(|built| built.addresses.as_slice()).unwrap_or_default();
-    let wanted: Vec<core::LoadBalancerIngress> = addresses.iter().map(|ip| vip(*ip)).collect();
+    let wanted = wanted_ingress(service, &report.built);
     if ingress(service) != wanted {
         let wanted = if wanted.is_empty() { Value::Null } else { json!(wanted) };
         status.insert("loadBalancer".into(), json!({"ingress": wanted}));
@@ -81,13 +139,41 @@ fn ingress(service: &core::Service) -> &[core::LoadBalancerIngress] {
     balancer.and_then(|b| b.ingress.as_deref()).unwrap_or_default()
 }
 
-/// What we write for an address, whole: with another `ipMode` no node would forward it.
-fn vip(ip: IpAddr) -> core::LoadBalancerIngress {
-    core::LoadBalancerIngress {
-        ip: Some(ip.to_string()),
-        ip_mode: Some("VIP".to_owned()),
-        ..core::LoadBalancerIngress::default()
+/// What we write for a balancer, whole: with another `ipMode` no node would forward an address. A hostname has no
+/// mode (KEP-1860), and stands alone where there are addresses too, as clients would find the same by it.
+fn wanted_ingress(service: &core::Service, built: &Built) -> Vec<core::LoadBalancerIngress> {
+    if built.is_empty() {
+        return Vec::new();
     }
+    let ports = Some(port_statuses(service)).filter(|ports| !ports.is_empty());
+    let mode = match built.ip_mode {
+        IpMode::Vip => "VIP",
+        IpMode::Proxy => "Proxy",
+    };
+    let address = |ip: &IpAddr| core::LoadBalancerIngress {
+        ip: Some(ip.to_string()),
+        ip_mode: Some(mode.to_owned()),
+        ports: ports.clone(),
+        ..core::LoadBalancerIngress::default()
+    };
+    let name = |hostname: &String| core::LoadBalancerIngress {
+        hostname: Some(hostname.clone()),
+        ports: ports.clone(),
+        ..core::LoadBalancerIngress::default()
+    };
+    let addresses = built.addresses.iter().map(address);
+    addresses.chain(built.hostname.iter().map(name)).collect()
+}
+
+/// Every port of the Service: what a balancer cannot have is refused as a whole, so that none carries an error.
+fn port_statuses(service: &core::Service) -> Vec<core::PortStatus> {
+    let ports = service.spec.as_ref().and_then(|s| s.ports.as_deref()).unwrap_or_default();
+    let status = |port: &core::ServicePort| core::PortStatus {
+        port: port.port,
+        protocol: port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
+        error: None,
+    };
+    ports.iter().map(status).collect()
 }
 
 /// The addresses that the status shows, whatever their `ipMode`.
@@ -100,11 +186,11 @@ fn condition_patch(service: &core::Service, report: &Report, now: Timestamp) -> 
     let kind = ConditionKind::LoadBalancerProvisioning;
     let conditions = service.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
     let old = conditions.iter().find(|c| c.type_ == kind.to_string());
-    let (provisioning, reason, message) = match report {
-        Report::CleanedUp => return old.map(|c| json!({"$patch": "delete", "type": c.type_})),
-        Report::Provisioned(built) => (false, Reason::Provisioned, provisioned_message(built)),
-        Report::Waiting(_, reason, message) => (true, *reason, message.clone()),
-    };
+    if report.is_cleaned_up() {
+        return old.map(|c| json!({"$patch": "delete", "type": c.type_}));
+    }
+    let provisioning = report.stage != Stage::Provisioned;
+    let (reason, message) = report.why();
     let mut conditions = conditions.to_vec();
     let new = condition(kind, provisioning, reason, &message, service.metadata.generation, now);
     let differs = set_condition(&mut conditions, new);
@@ -114,9 +200,9 @@ fn condition_patch(service: &core::Service, report: &Report, now: Timestamp) -> 
 /// What a user reads in events and conditions of a Service that has its addresses.
 #[must_use]
 pub(crate) fn provisioned_message(built: &Built) -> String {
-    let addresses: Vec<String> = built.addresses.iter().map(ToString::to_string).collect();
+    let addresses = built.addresses.iter().map(ToString::to_string).chain(built.hostname.clone());
     let from = built.pool.as_ref().map(|pool| format!(" from IPAddressPool {pool}")).unwrap_or_default();
-    format!("{}{from}", addresses.join(", "))
+    format!("{}{from}", addresses.collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]
@@ -135,6 +221,10 @@ mod tests {
         }
     }
 
+    fn provisioned() -> Report {
+        Report::provisioned("bare", built())
+    }
+
     fn now() -> Timestamp {
         Timestamp::from_second(1_800_000_000).unwrap()
     }
@@ -142,7 +232,7 @@ mod tests {
     fn settled() -> core::Service {
         let when = "2026-01-01T00:00:00Z";
         service(
-            &json!({"uid": "u", "resourceVersion": "7", "finalizers": [FINALIZER], "annotations": {ALLOCATED_FROM: "a"}}),
+            &json!({"uid": "u", "resourceVersion": "7", "finalizers": [FINALIZER], "annotations": {ALLOCATED_FROM: "a", SERVED_BY: "bare"}}),
             &json!({
                 "loadBalancer": {"ingress": [{"ip": "203.0.113.200", "ipMode": "VIP"}]},
                 "conditions": [{"type": "LoadBalancerProvisioning", "status": "False", "reason": "Provisioned",
@@ -154,7 +244,7 @@ mod tests {
     #[test]
     fn finalizer_and_address_are_one_write_with_preconditions() {
         let fresh = service(&json!({"uid": "u", "resourceVersion": "7"}), &json!({}));
-        let patch = patch(&fresh, &Report::Provisioned(built()), now()).unwrap();
+        let patch = patch(&fresh, &provisioned(), now()).unwrap();
         assert_eq!(patch["metadata"]["uid"], "u");
         assert_eq!(patch["metadata"]["resourceVersion"], "7");
         assert_eq!(patch["metadata"]["finalizers"], json!([FINALIZER]));
@@ -167,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_settled_service_is_never_written_to() {
-        assert_eq!(patch(&settled(), &Report::Provisioned(built()), now()), None);
+        assert_eq!(patch(&settled(), &provisioned(), now()), None);
     }
 
     #[test]
@@ -185,7 +275,7 @@ mod tests {
             .as_mut()
             .unwrap()
             .push(ingress);
-        let patch = patch(&touched, &Report::Provisioned(built()), now()).unwrap();
+        let patch = patch(&touched, &provisioned(), now()).unwrap();
         assert_eq!(
             patch["status"]["loadBalancer"]["ingress"],
             json!([{"ip": "203.0.113.200", "ipMode": "VIP"}])
@@ -199,7 +289,7 @@ mod tests {
         let ingress =
             touched.status.as_mut().unwrap().load_balancer.as_mut().unwrap().ingress.as_mut().unwrap();
         ingress[0].ip_mode = Some("Proxy".into());
-        let patch = patch(&touched, &Report::Provisioned(built()), now()).unwrap();
+        let patch = patch(&touched, &provisioned(), now()).unwrap();
         assert_eq!(
             patch["status"]["loadBalancer"]["ingress"],
             json!([{"ip": "203.0.113.200", "ipMode": "VIP"}])
@@ -208,9 +298,9 @@ mod tests {
 
     #[test]
     fn clean_up_leaves_nothing_of_ours_and_everything_of_others() {
-        let patch = patch(&settled(), &Report::CleanedUp, now()).unwrap();
+        let patch = patch(&settled(), &Report::cleaned_up(), now()).unwrap();
         assert_eq!(patch["metadata"]["$deleteFromPrimitiveList/finalizers"], json!([FINALIZER]));
-        assert_eq!(patch["metadata"]["annotations"], json!({ALLOCATED_FROM: null}));
+        assert_eq!(patch["metadata"]["annotations"], json!({ALLOCATED_FROM: null, SERVED_BY: null}));
         assert_eq!(patch["status"]["loadBalancer"], json!({"ingress": null}));
         assert_eq!(patch["status"]["conditions"][0]["$patch"], "delete");
     }
@@ -218,10 +308,35 @@ mod tests {
     #[test]
     fn a_waiting_service_says_why_and_gets_no_finalizer() {
         let fresh = service(&json!({"uid": "u", "resourceVersion": "7"}), &json!({}));
-        let report = Report::Waiting(Built::default(), Reason::Exhausted, "no free IPv4 address".into());
+        let report = Report::waiting(Built::default(), Reason::Exhausted, "no free IPv4 address".into());
         let patch = patch(&fresh, &report, now()).unwrap();
         assert!(patch["metadata"].get("finalizers").is_none());
         assert_eq!(patch["status"]["conditions"][0]["reason"], "Exhausted");
         assert!(patch["status"].get("loadBalancer").is_none());
+    }
+
+    #[test]
+    fn every_port_and_the_mode_stand_with_each_address() {
+        let mut fresh = service(&json!({"uid": "u"}), &json!({}));
+        fresh.spec = serde_json::from_value(json!({"ports": [{"port": 53, "protocol": "UDP"}]})).unwrap();
+        let proxy = Built { ip_mode: IpMode::Proxy, hostname: Some("lb.example".into()), ..built() };
+        let patch = patch(&fresh, &Report::provisioned("c", proxy), now()).unwrap();
+        let ports = json!([{"port": 53, "protocol": "UDP"}]);
+        assert_eq!(
+            patch["status"]["loadBalancer"]["ingress"],
+            json!([
+                {"ip": "203.0.113.200", "ipMode": "Proxy", "ports": ports},
+                {"hostname": "lb.example", "ports": ports}
+            ])
+        );
+    }
+
+    #[test]
+    fn the_finalizer_comes_before_anything_is_built() {
+        let fresh = service(&json!({"uid": "u", "resourceVersion": "7"}), &json!({}));
+        let patch = patch(&fresh, &Report::begun("cloud", Built::default()), now()).unwrap();
+        assert_eq!(patch["metadata"]["finalizers"], json!([FINALIZER]));
+        assert_eq!(patch["metadata"]["annotations"], json!({SERVED_BY: "cloud"}));
+        assert_eq!(patch["status"]["conditions"][0]["reason"], "Provisioning");
     }
 }

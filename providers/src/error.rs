@@ -47,6 +47,42 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
+    /// One word, for metrics.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Throttled(_) => "throttled",
+            Self::Retryable(_) => "retryable",
+            Self::Pending(_) => "pending",
+            Self::Conflict(_) => "conflict",
+            Self::NotFound(_) => "not_found",
+            Self::Quota { .. } => "quota",
+            Self::User { .. } => "user",
+            Self::Auth(_) => "auth",
+            Self::NotOwned(_) => "not_owned",
+        }
+    }
+
+    /// For condition and event.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Pending(_) => Reason::Provisioning,
+            Self::Throttled(_) | Self::Retryable(_) | Self::Conflict(_) | Self::NotFound(_) => {
+                Reason::ProviderFailed
+            }
+            Self::Quota { reason, .. } | Self::User { reason, .. } => *reason,
+            Self::Auth(_) => Reason::InvalidCredentials,
+            Self::NotOwned(_) => Reason::NotOwned,
+        }
+    }
+
+    /// Whether another attempt is of no use before an input changes.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::User { .. } | Self::NotOwned(_))
+    }
+
     /// Something that the Service asks for and cannot have.
     pub fn refused(message: impl Into<String>) -> Self {
         Self::User { reason: Reason::RequestRefused, message: message.into() }

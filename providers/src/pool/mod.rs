@@ -70,6 +70,13 @@ impl PoolProvider {
         self.lock().reported(service)
     }
 
+    /// Takes back what a Service holds, and what was kept back for it. `None` if there was nothing.
+    pub fn release(&self, service: &ObjectKey) -> Option<Vec<IpAddr>> {
+        let mut allocator = self.lock();
+        let held = allocator.holding(service).map(|built| built.addresses.clone()).unwrap_or_default();
+        allocator.release(service).then_some(held)
+    }
+
     /// Free addresses of each pool and family.
     pub fn free(&self) -> Vec<(String, Family, u128)> {
         self.lock().free().map(|(pool, family, count)| (pool.to_owned(), family, count)).collect()

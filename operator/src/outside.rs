@@ -1,0 +1,304 @@
+//! Services whose balancer is built outside the cluster. The order is what makes every crash survivable: finalizer,
+//! record, calls of the provider, record of what exists, status of the Service; and backwards when it goes. While the
+//! record's fingerprint is that of what is wanted, the provider is not asked.
+
+use k8s_openapi::{api::core::v1::Service, jiff::Timestamp};
+use kube::{Api, Resource, runtime::controller::Action};
+use penstock_crds::{Approval, LoadBalancer, LoadBalancerSpec, LoadBalancerStatus, Reason};
+use penstock_model::ObjectKey;
+use penstock_providers::{Built, Owner, ProviderError, fingerprint};
+
+use crate::{
+    approval::{Consent, pending, question},
+    class::{is_marked, served_by},
+    events::Happening,
+    execution::{Execution, Outcome},
+    intent::Wanted,
+    reconcile::{Context, RECHECK, ReconcileError, owner},
+    record::{self, Verdict},
+    status::{Report, provisioned_message},
+};
+
+impl Context {
+    pub(crate) async fn provision_outside(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+        wanted: &Wanted,
+    ) -> Result<Action, ReconcileError> {
+        if let Some(action) = self.tear_down_outside(service, key, Some(&wanted.class_name)).await? {
+            return Ok(action);
+        }
+        let service = &self.mark(service, key, wanted).await?;
+        let record = self.current_record(service, key, wanted).await?;
+        let wish = fingerprint(&(&wanted.class, &wanted.desired));
+        let wish =
+            wish.map_err(|e| ReconcileError::provider(key)(ProviderError::Retryable(e.to_string())))?;
+        let settled = record.status.as_ref().and_then(|s| s.fingerprint.as_ref()) == Some(&wish);
+        if settled {
+            return self.settled(service, key, wanted, record::built(&record)).await;
+        }
+        let outcome = self.bring_about(service, key, wanted, &record).await;
+        match outcome {
+            Ok(outcome) => self.built_outside(service, key, wanted, &record, wish, outcome).await,
+            Err(error) => self.failed_outside(service, key, &record, error).await,
+        }
+    }
+
+    /// The finalizer is there before the first call outside.
+    async fn mark(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+        wanted: &Wanted,
+    ) -> Result<Service, ReconcileError> {
+        let name = &wanted.class_name;
+        if is_marked(service) && served_by(service) == Some(name) {
+            return Ok(service.clone());
+        }
+        // What a pool gave it before stays shown until there is something else.
+        let before = self.held(service, key).await?;
+        let marked = self.write(service, key, &Report::begun(name, before)).await?;
+        self.events.tell(
+            service,
+            Happening::EnsuringLoadBalancer,
+            format!("LoadBalancerClass {name} builds it"),
+        );
+        Ok(marked.unwrap_or_else(|| service.clone()))
+    }
+
+    /// The record of this very Service, with its class as it is now. One of a Service that had the name before, or
+    /// that somebody wants to delete, is in the way until what it records is taken down.
+    async fn current_record(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+        wanted: &Wanted,
+    ) -> Result<LoadBalancer, ReconcileError> {
+        let api = ReconcileError::api;
+        let spec = LoadBalancerSpec {
+            service_uid: service.metadata.uid.clone().unwrap_or_default(),
+            class_name: wanted.class_name.clone(),
+            class: wanted.class.clone(),
+        };
+        match self.records.get(key).await.map_err(api(key))? {
+            Some(record) if record.spec.service_uid != spec.service_uid => {
+                let why = "the balancer of a Service that had this name before is still being taken down";
+                Err(ReconcileError::provider(key)(ProviderError::Retryable(why.to_owned())))
+            }
+            Some(record) if record.metadata.deletion_timestamp.is_some() => {
+                // Somebody deleted the record by hand. The balancer stays; its record is made anew.
+                self.records.remove(&record).await.map_err(api(key))?;
+                self.records.create(&record::new(service, spec)).await.map_err(api(key))
+            }
+            Some(record) if record.spec == spec => Ok(record),
+            Some(record) => self.records.set_spec(&record, &spec).await.map_err(api(key)),
+            None => self.records.create(&record::new(service, spec)).await.map_err(api(key)),
+        }
+    }
+
+    async fn bring_about(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+        wanted: &Wanted,
+        record: &LoadBalancer,
+    ) -> Result<Outcome, ProviderError> {
+        let consent = Consent::of(wanted.class.approval, service.metadata.annotations.as_ref());
+        let owner = &owner(service, key);
+        let provider = self.fleet.outside(&record.spec.class).await?;
+        self.sent_to_nodes.set(key, provider.capabilities().sends_to_nodes);
+        let execution =
+            Execution { provider: provider.as_ref(), owner, consent: &consent, metrics: &self.metrics };
+        let outcome = execution.carry_out(Some(&wanted.desired)).await;
+        if let Err(ProviderError::Auth(_)) = outcome {
+            self.fleet.forget(&record.spec.class);
+        }
+        outcome
+    }
+
+    /// All is as it was when it was last carried out in full; the status may still be another's work.
+    async fn settled(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+        wanted: &Wanted,
+        built: Built,
+    ) -> Result<Action, ReconcileError> {
+        self.waiting.set(key, false);
+        // Every provider outside sends to nodes, or hears of none: a change of nodes then changes no fingerprint.
+        self.sent_to_nodes.set(key, true);
+        self.write(service, key, &Report::provisioned(&wanted.class_name, built)).await?;
+        self.release(key);
+        Ok(Action::await_change())
+    }
+
+    async fn built_outside(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+        wanted: &Wanted,
+        record: &LoadBalancer,
+        wish: String,
+        outcome: Outcome,
+    ) -> Result<Action, ReconcileError> {
+        let plan = outcome.held.as_ref().map(pending).transpose().map_err(ReconcileError::provider(key))?;
+        let verdict = plan.as_ref().map_or(Ok(()), |plan| Err(waits(plan, key)));
+        let status = LoadBalancerStatus {
+            fingerprint: Some(wish).filter(|_| plan.is_none()),
+            observed: Some(outcome.observed.clone()),
+            pending_plan: plan,
+            ..LoadBalancerStatus::default()
+        };
+        self.record_status(key, record, &outcome.built, status, verdict).await?;
+        if let Some(action) = self.ask(service, key, &outcome).await? {
+            return Ok(action);
+        }
+        let message = provisioned_message(&outcome.built);
+        let first = outcome.before.is_empty();
+        let happening = if first { Happening::EnsuredLoadBalancer } else { Happening::UpdatedLoadBalancer };
+        self.events.tell(service, happening, message);
+        if wanted.desired.targets.is_empty() {
+            let note = "no node may receive its traffic: see their exclude label and taints".to_owned();
+            self.events.tell(service, Happening::UnAvailableLoadBalancer, note);
+        }
+        self.settled(service, key, wanted, outcome.built).await
+    }
+
+    /// What exists stays; condition, event and record say what is wrong. What passes is tried again with backoff.
+    async fn failed_outside(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+        record: &LoadBalancer,
+        error: ProviderError,
+    ) -> Result<Action, ReconcileError> {
+        let (reason, message) = (error.reason(), error.to_string());
+        let built = record::built(record);
+        let before = record.status.clone().unwrap_or_default();
+        let status = LoadBalancerStatus { fingerprint: None, pending_plan: None, ..before };
+        self.record_status(key, record, &built, status, Err((reason, message.clone()))).await?;
+        let action = self.wait(service, key, Report::waiting(built, reason, message)).await?;
+        if error.is_terminal() { Ok(action) } else { Err(ReconcileError::provider(key)(error)) }
+    }
+
+    async fn record_status(
+        &self,
+        key: &ObjectKey,
+        record: &LoadBalancer,
+        built: &Built,
+        status: LoadBalancerStatus,
+        verdict: Verdict,
+    ) -> Result<(), ReconcileError> {
+        let status = record::status(record, built, status, verdict, Timestamp::now());
+        let written = self.records.set_status(record, &status).await;
+        written.map(|_| ()).map_err(ReconcileError::api(key))
+    }
+
+    /// What the record of a Service that is ours says that it has; `None` where nothing is recorded.
+    pub(crate) async fn recorded(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+    ) -> Result<Option<Built>, ReconcileError> {
+        if !is_marked(service) {
+            return Ok(None);
+        }
+        let record = self.records.get(key).await.map_err(ReconcileError::api(key))?;
+        Ok(record
+            .filter(|r| Some(&r.spec.service_uid) == service.metadata.uid.as_ref())
+            .map(|r| record::built(&r)))
+    }
+
+    /// Takes down what another class than `keep` has built for the Service; with `None` whatever was built. Returns
+    /// what to do meanwhile if that is not finished.
+    pub(crate) async fn tear_down_outside(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+        keep: Option<&str>,
+    ) -> Result<Option<Action>, ReconcileError> {
+        if !is_marked(service) || (keep.is_some() && served_by(service) == keep) {
+            return Ok(None);
+        }
+        let Some(record) = self.records.get(key).await.map_err(ReconcileError::api(key))? else {
+            return Ok(None);
+        };
+        let (owner, kept) = (owner(service, key), keep == Some(record.spec.class_name.as_str()));
+        if kept || record.spec.service_uid != owner.uid {
+            return Ok(None);
+        }
+        self.events.tell(service, Happening::DeletingLoadBalancer, record.spec.class_name.clone());
+        let consent = Consent::of(self.approval(&record), service.metadata.annotations.as_ref());
+        match self.tear_down(&record, &owner, &consent).await {
+            Ok(outcome) => self.ask(service, key, &outcome).await,
+            Err(error) => {
+                let (reason, message) = (error.reason(), error.to_string());
+                if !matches!(error, ProviderError::Pending(_)) {
+                    self.events.tell(service, Happening::DeleteLoadBalancerFailed, message.clone());
+                }
+                let report = Report::waiting(record::built(&record), reason, message);
+                self.write(service, key, &report).await?;
+                Err(ReconcileError::provider(key)(error))
+            }
+        }
+    }
+
+    /// The class may ask for approval by now; if it is gone, what the record says of it counts.
+    fn approval(&self, record: &LoadBalancer) -> Approval {
+        let world = self.world.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        world.classes.get(&record.spec.class_name).unwrap_or(&record.spec.class).approval
+    }
+
+    /// Observes, deletes, confirms that nothing is left, then removes the record.
+    async fn tear_down(
+        &self,
+        record: &LoadBalancer,
+        owner: &Owner,
+        consent: &Consent,
+    ) -> Result<Outcome, ProviderError> {
+        let provider = self.fleet.outside(&record.spec.class).await?;
+        let execution = Execution { provider: provider.as_ref(), owner, consent, metrics: &self.metrics };
+        let outcome = execution.carry_out(None).await?;
+        if outcome.held.is_none() {
+            let removed = self.records.remove(record).await;
+            removed.map_err(|e| ProviderError::Retryable(format!("the record cannot be removed: {e}")))?;
+        }
+        Ok(outcome)
+    }
+
+    /// A record whose Service is gone, or is no longer marked as ours by the hand of somebody who forced it: what it
+    /// records is taken down, then it goes. It is approved, where that is needed, by an annotation of its own.
+    pub(crate) async fn collect_orphan(&self, record: &LoadBalancer) -> Result<Action, ReconcileError> {
+        let key = ObjectKey::of(record.meta());
+        let api: Api<Service> = Api::namespaced(self.client.clone(), &key.namespace);
+        let service = api.get_opt(&key.name).await.map_err(ReconcileError::api(&key))?;
+        let same = service.filter(|s| s.metadata.uid.as_ref() == Some(&record.spec.service_uid));
+        if same.is_some_and(|service| is_marked(&service)) {
+            if record.metadata.deletion_timestamp.is_some() {
+                self.waiting.wake(&key);
+            }
+            return Ok(Action::await_change());
+        }
+        let owner = Owner { service: key.clone(), uid: record.spec.service_uid.clone() };
+        let consent = Consent::of(self.approval(record), record.metadata.annotations.as_ref());
+        let outcome =
+            self.tear_down(record, &owner, &consent).await.map_err(ReconcileError::provider(&key))?;
+        let Some(plan) = &outcome.held else {
+            tracing::warn!(record = %key, "took down the balancer of a Service that is gone");
+            self.waiting.wake(&key);
+            return Ok(Action::await_change());
+        };
+        let plan = pending(plan).map_err(ReconcileError::provider(&key))?;
+        let (reason, message) = waits(&plan, &key);
+        let before = record.status.clone().unwrap_or_default();
+        let status = LoadBalancerStatus { pending_plan: Some(plan), fingerprint: None, ..before };
+        self.record_status(&key, record, &outcome.built, status, Err((reason, message))).await?;
+        Ok(Action::requeue(RECHECK))
+    }
+}
+
+fn waits(plan: &penstock_crds::PendingPlan, key: &ObjectKey) -> (Reason, String) {
+    let resource = format!("-n {} loadbalancers.penstock.dev {}", key.namespace, key.name);
+    (Reason::ApprovalRequired, question(plan, &resource))
+}
