@@ -1,6 +1,6 @@
 # What everyone runs. Each target shows its progress, ends by itself and returns non-zero on failure.
 
-.PHONY: help demo test down status build crds fmt lint
+.PHONY: help demo test bench down status build crds fmt lint
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -31,6 +31,12 @@ test: prerequisites machine ## Run all tests: pure ones, on a real API server, w
 	$(DEBUG)/penstock-e2e down --name penstock-test || outcome=1; \
 	awk '/^test result:/ { passed += $$4; failed += $$6 } END { print passed + 0 " passed, " failed + 0 " failed" }' $$log; \
 	rm -f $$log; exit $$outcome
+
+# Everything on loopback and in temporary directories; nothing is written into the checkout. BENCH takes flags:
+# make bench BENCH='operator --runs 1 --without-peer'
+bench: prerequisites go ## Measure: the operator at 1,000 and 5,000 Services, beside the API server's floor and MetalLB
+	cargo build --release --workspace --bins
+	$(RELEASE)/penstock-e2e bench $(BENCH)
 
 build: prerequisites ## Build all programs
 	cargo build --release --workspace --bins

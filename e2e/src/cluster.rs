@@ -24,9 +24,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Node as NodeObject, ServiceAccount};
-use kube::api::{Api, ListParams, PostParams};
+use k8s_openapi::api::core::v1::Node as NodeObject;
+use kube::api::{Api, ListParams};
 
 use crate::cgroup::Cgroup;
 use crate::kubeconfig::{self, Credential};
@@ -39,8 +38,7 @@ use crate::topology::{API_PORT, CONTROL_PLANE, Place, Topology, netns_file};
 /// How long a command of [`Cluster::run_in`] may run.
 const COMMAND: Duration = Duration::from_secs(120);
 
-/// How long a ServiceAccount's token is valid, in seconds: 30 days. Nobody renews it, and a demo may be left up. The API
-/// server gives what is asked for, unless `--service-account-max-token-expiration` caps it, which is not set here.
+/// How long a ServiceAccount's token is valid, in seconds: 30 days. Nobody renews it, and a demo may be left up.
 const TOKEN_LIFETIME: i64 = 30 * 24 * 60 * 60;
 
 /// A program to be run besides the cluster's own.
@@ -171,13 +169,8 @@ impl Cluster {
     /// # Errors
     /// When the ServiceAccount does not exist.
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
-        let spec =
-            TokenRequestSpec { expiration_seconds: Some(TOKEN_LIFETIME), ..TokenRequestSpec::default() };
-        let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
-        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await;
-        let answer = answer.with_context(|| format!("request a token for {namespace}/{name}"))?;
-        let token = answer.status.and_then(|status| status.token).context("the API server sent no token")?;
+        let client = self.client().await?;
+        let token = kubeconfig::service_account_token(&client, namespace, name, TOKEN_LIFETIME).await?;
         let path = self.topology.state_dir().join(format!("{namespace}.{name}.kubeconfig"));
         let authority =
             std::fs::read_to_string(pki_dir(&self.topology).join("ca.crt")).context("read the CA")?;

@@ -23,9 +23,10 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::kubeconfig::{self, Credential};
@@ -292,6 +293,31 @@ impl ControlPlane {
         kubeconfig::client(&self.admin).await
     }
 
+    /// Writes a kubeconfig with a token for a ServiceAccount that exists, for a process; the token is valid for an
+    /// hour. Returns the file.
+    ///
+    /// # Errors
+    /// When the ServiceAccount does not exist or the file cannot be written.
+    pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
+        let token = kubeconfig::service_account_token(&self.client().await?, namespace, name, 3600).await?;
+        let path = self.files.path(&format!("{namespace}.{name}.kubeconfig"));
+        let authority = fs::read_to_string(self.files.path("ca.crt")).context("read the CA")?;
+        kubeconfig::write(&path, &self.server(), &authority, &Credential::Token(token))?;
+        Ok(path)
+    }
+
+    /// Runs kubectl as the administrator; returns what it prints.
+    ///
+    /// # Errors
+    /// With what it says on stderr.
+    pub fn run_kubectl(&self, args: &[&str]) -> Result<String> {
+        let mut command = Command::new(self.kubectl());
+        let output = command.arg("--kubeconfig").arg(self.kubeconfig()).args(args).output();
+        let output = output.context("run kubectl")?;
+        ensure!(output.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// A new client that the API server takes for `user` in `groups` (by impersonation), and authorises as such. For a
     /// ServiceAccount: `system:serviceaccount:NAMESPACE:NAME`, groups `system:serviceaccounts` and
     /// `system:serviceaccounts:NAMESPACE`. `system:authenticated` is always added.
@@ -338,7 +364,7 @@ fn loopback_endpoints() -> Result<Endpoints> {
 }
 
 /// Ports of 127.0.0.1 that nobody has bound at this moment.
-fn free_ports<const N: usize>() -> Result<[u16; N]> {
+pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut ports = [0; N];
     // All are held until all are known, so that they differ.
     let mut held = Vec::new();

@@ -5,6 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use k8s_openapi::ByteString;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::api::{Api, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 
@@ -63,6 +66,25 @@ pub async fn client(text: &str) -> Result<kube::Client> {
         .await
         .context("use a kubeconfig")?;
     kube::Client::try_from(config).context("make a client from a kubeconfig")
+}
+
+/// A token of a ServiceAccount, valid for `seconds`. The API server gives what is asked for, unless
+/// `--service-account-max-token-expiration` caps it, which is not set here.
+///
+/// # Errors
+/// When the ServiceAccount does not exist.
+pub async fn service_account_token(
+    client: &kube::Client,
+    namespace: &str,
+    name: &str,
+    seconds: i64,
+) -> Result<String> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    let spec = TokenRequestSpec { expiration_seconds: Some(seconds), ..TokenRequestSpec::default() };
+    let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
+    let answer = accounts.create_token_request(name, &PostParams::default(), &request).await;
+    let answer = answer.with_context(|| format!("request a token for {namespace}/{name}"))?;
+    answer.status.and_then(|status| status.token).context("the API server sent no token")
 }
 
 fn base64(text: &str) -> Result<Value> {

@@ -10,10 +10,12 @@
 //! | [`local_images`] | The one object that a cluster has from the start |
 //! | [`startup`], [`teardown`], [`cluster`] | `up`, `down`, and the handle that tests and the demo use |
 //! | [`install`], [`seed`], [`demo`] | Penstock on the cluster, the seed's Services, and both shown |
+//! | [`bench`] | How fast and how large, beside the API server's own floor and a peer |
 //!
 //! Nothing here is simulated: etcd, the API server, the kubelets and containerd are the real programs. What is unusual
 //! is only where they run: every "machine" is a network namespace on one bridge that has no way out.
 
+pub mod bench;
 pub mod cgroup;
 pub mod cluster;
 pub mod control_plane;

@@ -11,7 +11,7 @@ use penstock_e2e::demo::demo;
 use penstock_e2e::forward::Forward;
 use penstock_e2e::machine::Machine;
 use penstock_e2e::topology::Topology;
-use penstock_e2e::{packages, startup, teardown};
+use penstock_e2e::{bench, packages, startup, teardown};
 
 /// A whole Kubernetes cluster on one machine: two nodes and a client, in namespaces without a way out.
 #[derive(Parser)]
@@ -44,6 +44,8 @@ enum Action {
         #[arg(long, conflicts_with = "name")]
         all: bool,
     },
+    /// Measure on a real etcd and kube-apiserver on loopback, and print tables.
+    Bench(bench::Flags),
     /// Show a cluster's processes and nodes.
     Status(Instance),
     /// The process that is a node's machine (internal).
@@ -89,6 +91,7 @@ fn run(action: Action) -> Result<ExitCode> {
         Action::Down { instance, .. } => {
             teardown::down(&Topology::new(&instance.name)?).map(|()| ExitCode::SUCCESS)
         }
+        Action::Bench(flags) => runtime()?.block_on(bench::run(&flags)).map(|()| ExitCode::SUCCESS),
         Action::Status(instance) => status(&instance.name),
         Action::Machine { hostname, root, keep } => {
             Machine { hostname, root, keep }.become_machine()?;

@@ -34,6 +34,8 @@ struct Module {
     go_sum: &'static str,
     /// Package to build, and the program's file name.
     programs: &'static [(&'static str, &'static str)],
+    /// Folders of the pinned module that are kept beside the programs, under the same path.
+    folders: &'static [&'static str],
 }
 
 const KUBERNETES: Module = Module {
@@ -48,6 +50,7 @@ const KUBERNETES: Module = Module {
         ("k8s.io/kubernetes/cmd/kubelet", "kubelet"),
         ("k8s.io/kubernetes/cmd/kubectl", "kubectl"),
     ],
+    folders: &[],
 };
 
 const ETCD: Module = Module {
@@ -56,6 +59,17 @@ const ETCD: Module = Module {
     go_mod: include_str!("../tools/etcd/go.mod"),
     go_sum: include_str!("../tools/etcd/go.sum"),
     programs: &[("go.etcd.io/etcd/server/v3", "etcd")],
+    folders: &[],
+};
+
+/// The peer that the benchmarks compare with.
+const METALLB: Module = Module {
+    name: "metallb",
+    pinned: "go.universe.tf/metallb",
+    go_mod: include_str!("../tools/metallb/go.mod"),
+    go_sum: include_str!("../tools/metallb/go.sum"),
+    programs: &[("go.universe.tf/metallb/controller", "controller")],
+    folders: &["config/crd/bases", "config/rbac"],
 };
 
 /// The built programs.
@@ -91,6 +105,42 @@ impl Tools {
     }
 }
 
+/// MetalLB's controller, built from its module, with its own definitions and RBAC.
+#[derive(Debug, Clone)]
+pub struct MetalLb {
+    place: PathBuf,
+}
+
+impl MetalLb {
+    /// Builds it unless the cache has it.
+    ///
+    /// # Errors
+    /// As [`Tools::build`].
+    pub fn build() -> Result<Self> {
+        METALLB.build(&cache_dir()?).map(|place| Self { place })
+    }
+
+    /// Its version, as in its go.mod.
+    pub fn version() -> &'static str {
+        version_of(METALLB.go_mod, METALLB.pinned).unwrap_or_default()
+    }
+
+    /// The controller.
+    pub fn controller(&self) -> PathBuf {
+        self.place.join("controller")
+    }
+
+    /// The folder with its definitions.
+    pub fn definitions(&self) -> PathBuf {
+        self.place.join("config/crd/bases")
+    }
+
+    /// The folder with its ServiceAccounts and RBAC.
+    pub fn rbac(&self) -> PathBuf {
+        self.place.join("config/rbac")
+    }
+}
+
 impl Module {
     fn build(&self, cache: &Path) -> Result<PathBuf> {
         let version = version_of(self.go_mod, self.pinned)
@@ -122,7 +172,26 @@ impl Module {
         self.programs.iter().try_for_each(|(package, program)| {
             let built = staging.join(built_name(package));
             fs::rename(&built, staging.join(program)).with_context(|| format!("rename {}", built.display()))
-        })
+        })?;
+        self.folders.iter().try_for_each(|folder| self.copy_folder(source.path(), folder, staging))
+    }
+
+    /// Copies the files of one folder of the pinned module out of Go's module cache.
+    fn copy_folder(&self, source: &Path, folder: &str, staging: &Path) -> Result<()> {
+        let mut command = Command::new("go");
+        command.args(["list", "-m", "-f", "{{.Dir}}", self.pinned]).current_dir(source);
+        let output = command.output().context("run go")?;
+        let module = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+        let (from, to) = (module.join(folder), staging.join(folder));
+        fs::create_dir_all(&to).with_context(|| format!("make {}", to.display()))?;
+        for entry in fs::read_dir(&from).with_context(|| format!("list {}", from.display()))? {
+            let file = entry.context("list a module's folder")?.path();
+            let copy = to.join(file.file_name().unwrap_or_default());
+            // Not fs::copy: Go's cache is read-only, and what cannot be removed again would stay for ever.
+            let bytes = fs::read(&file).with_context(|| format!("read {}", file.display()))?;
+            fs::write(&copy, bytes).with_context(|| format!("write {}", copy.display()))?;
+        }
+        Ok(())
     }
 }
 
@@ -208,6 +277,7 @@ mod tests {
     fn the_pinned_versions_are_found() {
         assert!(version_of(KUBERNETES.go_mod, KUBERNETES.pinned).unwrap().starts_with("v1.36."));
         assert!(version_of(ETCD.go_mod, ETCD.pinned).unwrap().starts_with("v3."));
+        assert!(MetalLb::version().starts_with("v0.15."));
         assert_eq!(version_of("replace a.b/c => a.b/c v1\n", "a.b/c"), None);
     }
 

@@ -1,0 +1,58 @@
+//! `make bench`: figures on this machine, each beside the API server's own floor and the peer's in the same run.
+//!
+//! Nothing here asserts a time; a wrong result (an address twice, a Service without one, an address that changed over a
+//! restart) fails the run. [`scenario`] is what an operator is put through, [`load`] what is asked of it, [`floor`] the
+//! least that anybody would need, [`subject`] who is measured.
+
+pub mod api_requests;
+pub mod census;
+pub mod floor;
+pub mod load;
+mod operator;
+pub mod resources;
+pub mod scenario;
+pub mod sightings;
+pub mod spread;
+pub mod subject;
+pub mod table;
+
+use anyhow::{Result, ensure};
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Area {
+    /// The operator on a real etcd and kube-apiserver.
+    Operator,
+}
+
+/// What is measured, and how often.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Flags {
+    /// What is measured [default: everything].
+    areas: Vec<Area>,
+    /// How often; figures are printed as min, median and max.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// Leave the peer out.
+    #[arg(long)]
+    without_peer: bool,
+    /// Put the peer through everything that ours goes through; takes about ten minutes more.
+    #[arg(long, conflicts_with = "without_peer")]
+    whole_peer: bool,
+    /// A tenth of the Services, once, without the idle minute: shows that the benchmark works, not how fast anything is.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Measures and prints.
+///
+/// # Errors
+/// When something cannot be measured or a result is wrong.
+pub async fn run(flags: &Flags) -> Result<()> {
+    ensure!(!cfg!(debug_assertions) || flags.quick, "this is a debug build; run: make bench");
+    let all = flags.areas.is_empty();
+    if all || flags.areas.contains(&Area::Operator) {
+        operator::run(flags).await?;
+    }
+    Ok(())
+}
