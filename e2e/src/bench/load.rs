@@ -20,9 +20,6 @@ use super::spread::Spread;
 /// The namespace of all Services.
 pub const NAMESPACE: &str = "penstock-bench";
 
-/// How many creations (or deletions) are under way at the same time.
-const CREATORS: usize = 16;
-
 /// How many Services one list returns at once.
 const PAGE: u32 = 500;
 
@@ -42,6 +39,8 @@ pub struct Load {
     pub client: Client,
     /// The range that all addresses come from.
     pub pool: IpNet,
+    /// How many creations (or deletions) are under way at the same time.
+    pub creators: usize,
     /// How long may be waited for one address; for many it is more.
     pub patience: Duration,
 }
@@ -162,7 +161,7 @@ impl Load {
     where
         F: Future<Output = Result<()>>,
     {
-        stream::iter(items).map(work).buffer_unordered(CREATORS).try_collect().await
+        stream::iter(items).map(work).buffer_unordered(self.creators).try_collect().await
     }
 }
 

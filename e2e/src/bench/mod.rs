@@ -39,6 +39,9 @@ pub struct Flags {
     /// Put the peer through everything that ours goes through; takes about ten minutes more.
     #[arg(long, conflicts_with = "without_peer")]
     whole_peer: bool,
+    /// How many Services are created at the same time.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    creators: u16,
     /// A tenth of the Services, once, without the idle minute: shows that the benchmark works, not how fast anything is.
     #[arg(long)]
     quick: bool,

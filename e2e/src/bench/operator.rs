@@ -31,11 +31,11 @@ pub(super) async fn run(flags: &Flags) -> Result<()> {
     for number in 1..=runs {
         say(&format!("run {number} of {runs}"));
         let sizes = Sizes { idle: sizes.idle && number == runs, ..sizes };
-        all.push(one_run(&sizes).await?);
+        all.push(one_run(&sizes, flags.creators).await?);
     }
     let peer = match flags.without_peer {
         true => None,
-        false => Some(peer(&sizes, flags.whole_peer).await?),
+        false => Some(peer(&sizes, flags).await?),
     };
     print(&all, peer.as_ref(), &command(flags));
     Ok(())
@@ -50,8 +50,8 @@ fn plan(flags: &Flags) -> (u16, Sizes) {
     }
 }
 
-async fn one_run(sizes: &Sizes) -> Result<Run> {
-    let stage = step_async("start etcd and kube-apiserver", Stage::start(PATIENCE)).await?;
+async fn one_run(sizes: &Sizes, creators: u16) -> Result<Run> {
+    let stage = step_async("start etcd and kube-apiserver", Stage::start(creators, PATIENCE)).await?;
     let floor = stage.floor(sizes).await?;
     let mut subject = stage.penstock().await?;
     say("penstock-operator");
@@ -61,16 +61,18 @@ async fn one_run(sizes: &Sizes) -> Result<Run> {
 
 /// Its client sends 20 requests a second (controller-runtime's default), so that most of what ours goes through would
 /// take minutes each.
-async fn peer(sizes: &Sizes, whole: bool) -> Result<Outcome> {
+async fn peer(sizes: &Sizes, flags: &Flags) -> Result<Outcome> {
     let short = Sizes { restart: sizes.small + sizes.samples, large: None, idle: false, ..*sizes };
-    let sizes = if whole { Sizes { idle: false, ..*sizes } } else { short };
-    let stage = step_async("start etcd and kube-apiserver", Stage::start(PATIENCE)).await?;
+    let sizes = if flags.whole_peer { Sizes { idle: false, ..*sizes } } else { short };
+    let start = Stage::start(flags.creators, PATIENCE);
+    let stage = step_async("start etcd and kube-apiserver", start).await?;
     let mut subject = stage.metallb().await?;
     say(&format!("MetalLB's controller {}", MetalLb::version()));
     stage.run(&mut subject, &sizes).await
 }
 
 fn command(flags: &Flags) -> String {
+    let creators = flags.creators;
     let runs = if flags.quick { String::new() } else { format!(" --runs {}", flags.runs) };
     let switches = [
         (flags.quick, " --quick"),
@@ -78,7 +80,7 @@ fn command(flags: &Flags) -> String {
         (flags.whole_peer, " --whole-peer"),
     ];
     let switches: String = switches.iter().filter(|(given, _)| *given).map(|(_, switch)| *switch).collect();
-    format!("penstock-e2e bench operator{runs}{switches}")
+    format!("penstock-e2e bench operator{runs} --creators {creators}{switches}")
 }
 
 fn print(runs: &[Run], peer: Option<&Outcome>, command: &str) {
@@ -86,6 +88,11 @@ fn print(runs: &[Run], peer: Option<&Outcome>, command: &str) {
     let system = nix::sys::utsname::uname();
     let kernel = system.map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
     println!("\n{command}\n  {processors} processors, kernel {kernel}; {} runs, pool {POOL}", runs.len());
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    println!(
+        "  load average at the end: {} (other work on the machine makes all figures worse)",
+        load.trim()
+    );
     let rounds = runs.first().map_or(0, |run| run.ours.rounds.len());
     for index in 0..rounds {
         println!("{}", round_table(runs, peer, index));

@@ -100,16 +100,18 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts it; `patience` is how long one address may take.
+    /// Starts it; `creators` is how many Services are created at the same time, `patience` how long one address may
+    /// take.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub async fn start(patience: Duration) -> Result<Self> {
+    pub async fn start(creators: u16, patience: Duration) -> Result<Self> {
         let dir = tempfile::tempdir().context("make a directory")?;
         let control_plane = ControlPlane::start_on_loopback(dir.path()).await?;
         make_namespace(&control_plane, dir.path())?;
         let pool: IpNet = POOL.parse().context("parse the pool")?;
-        let load = Load { client: control_plane.client().await?, pool, patience };
+        let client = control_plane.client().await?;
+        let load = Load { client, pool, creators: creators.into(), patience };
         Ok(Self { control_plane, load, dir })
     }
 
