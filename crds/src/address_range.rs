@@ -17,6 +17,9 @@ pub enum AddressRangeError {
     /// Neither form.
     #[error("{0:?} is neither a CIDR (203.0.113.0/24) nor a range (203.0.113.10-203.0.113.20)")]
     Form(String),
+    /// No CIDR, where nothing else would do.
+    #[error("{0:?} is not a CIDR (203.0.113.0/24): write a single address with /32 or /128")]
+    Cidr(String),
     /// One end of a range is no address.
     #[error("{0:?} is not an IP address")]
     Address(String),
@@ -71,14 +74,11 @@ impl AddressRange {
     }
 
     fn from_cidr(text: &str) -> Result<Self, AddressRangeError> {
-        let net: IpNet = text.parse().map_err(|_| AddressRangeError::Form(text.to_owned()))?;
-        if net.prefix_len() == 0 {
-            return Err(AddressRangeError::Everything(text.to_owned()));
-        }
-        if net.trunc() != net {
-            return Err(AddressRangeError::HostBits { given: text.to_owned(), meant: net.trunc() });
-        }
-        Ok(Self { first: strict(net.network())?, last: strict(net.broadcast())? })
+        let net = cidr(text).map_err(|error| match error {
+            AddressRangeError::Cidr(text) => AddressRangeError::Form(text),
+            other => other,
+        })?;
+        Ok(Self { first: net.network(), last: net.broadcast() })
     }
 
     fn from_ends(text: &str, first: &str, last: &str) -> Result<Self, AddressRangeError> {
@@ -90,6 +90,20 @@ impl AddressRange {
         }
         Self::new(first, last).ok_or_else(|| AddressRangeError::Reversed(text.to_owned()))
     }
+}
+
+/// Reads a network strictly: no host bits, not everything, no IPv4 in IPv6.
+pub(crate) fn cidr(text: &str) -> Result<IpNet, AddressRangeError> {
+    let net: IpNet = text.parse().map_err(|_| AddressRangeError::Cidr(text.to_owned()))?;
+    if net.prefix_len() == 0 {
+        return Err(AddressRangeError::Everything(text.to_owned()));
+    }
+    if net.trunc() != net {
+        return Err(AddressRangeError::HostBits { given: text.to_owned(), meant: net.trunc() });
+    }
+    strict(net.network())?;
+    strict(net.broadcast())?;
+    Ok(net)
 }
 
 /// IPv4 in IPv6 (`::ffff:1.2.3.4`) would be an address of neither family on the wire.

@@ -12,6 +12,10 @@ use k8s_openapi::{
 pub enum ConditionKind {
     /// On a Service: an address is being sought (KEP-4631). `False` once it is there.
     LoadBalancerProvisioning,
+    /// On a Service: its externalIPs are served. Written only where some are not.
+    ExternalIPsAccepted,
+    /// On a Service: its `externalName` is a name that DNS can answer with. Written only where it is not.
+    ExternalNameAccepted,
     /// On our kinds: the object is valid and in use.
     Accepted,
     /// On a LoadBalancer: it is as the Service wants it (Gateway API).
@@ -19,9 +23,12 @@ pub enum ConditionKind {
 }
 
 impl fmt::Display for ConditionKind {
+    /// The type as it stands in the object: those that upstream does not know carry our group.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::LoadBalancerProvisioning => "LoadBalancerProvisioning",
+            Self::ExternalIPsAccepted => "penstock.dev/ExternalIPsAccepted",
+            Self::ExternalNameAccepted => "penstock.dev/ExternalNameAccepted",
             Self::Accepted => "Accepted",
             Self::Programmed => "Programmed",
         })
@@ -59,6 +66,10 @@ pub enum Reason {
     NotOwned,
     /// A plan waits for the annotation that agrees to it.
     ApprovalRequired,
+    /// Some of the Service's externalIPs are not served.
+    ExternalIPsRefused,
+    /// The Service's `externalName` cannot be the target of a CNAME record.
+    ExternalNameInvalid,
 }
 
 impl fmt::Display for Reason {
@@ -109,6 +120,19 @@ mod tests {
     fn at(second: i64, status: bool, message: &str) -> Condition {
         let now = Timestamp::from_second(second).unwrap();
         condition(ConditionKind::Accepted, status, Reason::Accepted, message, None, now)
+    }
+
+    #[test]
+    fn types_that_upstream_does_not_know_carry_our_group() {
+        let texts = [
+            (ConditionKind::LoadBalancerProvisioning, "LoadBalancerProvisioning"),
+            (ConditionKind::Accepted, "Accepted"),
+            (ConditionKind::ExternalIPsAccepted, "penstock.dev/ExternalIPsAccepted"),
+            (ConditionKind::ExternalNameAccepted, "penstock.dev/ExternalNameAccepted"),
+        ];
+        for (kind, text) in texts {
+            assert_eq!(kind.to_string(), text);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod address_range;
 mod annotation;
 mod condition;
+mod external_ip_policy;
 mod ip_address_pool;
 mod l2_advertisement;
 mod load_balancer;
@@ -20,6 +21,9 @@ pub use annotation::{
     APPROVED_PLAN, LOAD_BALANCER_IPS, LOAD_BALANCER_IPS_METALLB, SERVED_BY, SOURCE_RANGES,
 };
 pub use condition::{ConditionKind, Reason, condition, set_condition};
+pub use external_ip_policy::{
+    ExternalIPPolicy, ExternalIPPolicyError, ExternalIPPolicySpec, ExternalIPPolicyStatus,
+};
 pub use ip_address_pool::{IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus};
 pub use l2_advertisement::{L2Advertisement, L2AdvertisementSpec};
 pub use load_balancer::{
@@ -42,6 +46,7 @@ pub const FINALIZER: &str = "penstock.dev/load-balancer-cleanup";
 #[must_use]
 pub fn definitions() -> Vec<(&'static str, CustomResourceDefinition)> {
     vec![
+        ("externalippolicies.yaml", ExternalIPPolicy::crd()),
         ("ipaddresspools.yaml", IPAddressPool::crd()),
         ("l2advertisements.yaml", L2Advertisement::crd()),
         ("loadbalancerclasses.yaml", LoadBalancerClass::crd()),

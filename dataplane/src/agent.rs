@@ -1,7 +1,7 @@
 //! The loop of the node agent: one task owns the index and the backend.
 //!
-//! Nothing is programmed before all three lists have arrived: half of them would say that Services have
-//! no endpoints, and their connections would be rejected. Until then, and after the agent has ended, the
+//! Nothing is programmed before all lists have arrived: half of them would say that Services have no endpoints
+//! or may not use their externalIPs, and connections would be rejected. Until then, and after the agent has ended, the
 //! rules of its predecessor stand. Cancellation is looked at between transactions, never within one.
 
 use std::{collections::BTreeSet, future::pending, pin::pin, time::Duration};
@@ -9,12 +9,15 @@ use std::{collections::BTreeSet, future::pending, pin::pin, time::Duration};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 use kube::{Api, Client, runtime::watcher};
+use penstock_crds::ExternalIPPolicy;
 use penstock_model::{Change, ObjectKey, ServiceIndex};
-use penstock_runtime::{Readiness, Update, updates};
+use penstock_runtime::{Readiness, Update, optional_updates, updates};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Applied, ApplyError, Backend, Metrics, refusal_log::RefusalLog};
+use crate::{
+    Applied, ApplyError, Backend, Metrics, external_ip_policies::ExternalIpPolicies, refusal_log::RefusalLog,
+};
 
 /// How many events that are ready are taken into one transaction at most.
 const BATCH: usize = 1024;
@@ -31,10 +34,12 @@ pub enum Event {
     Slice(Box<Update<discovery::EndpointSlice>>),
     /// Of Nodes.
     Node(Box<Update<core::Node>>),
+    /// Of ExternalIPPolicies.
+    ExternalIpPolicy(Box<Update<ExternalIPPolicy>>),
 }
 
 /// Watches what the dataplane needs, and no more: Services of other proxies and slices of headless
-/// Services never cross the wire.
+/// Services never cross the wire. ExternalIPPolicies need not be installed: without them no externalIP is served.
 pub fn events(client: &Client) -> impl Stream<Item = Event> + Send + use<> {
     let services = watcher::Config::default().labels("!service.kubernetes.io/service-proxy-name");
     let slices = watcher::Config::default().labels("!service.kubernetes.io/headless");
@@ -42,7 +47,9 @@ pub fn events(client: &Client) -> impl Stream<Item = Event> + Send + use<> {
     let slices = updates(Api::all(client.clone()), slices).map(|u| Event::Slice(Box::new(u)));
     let nodes =
         updates(Api::all(client.clone()), watcher::Config::default()).map(|u| Event::Node(Box::new(u)));
-    futures::stream::select_all([services.boxed(), slices.boxed(), nodes.boxed()])
+    let policies = optional_updates(Api::all(client.clone()), watcher::Config::default());
+    let policies = policies.map(|u| Event::ExternalIpPolicy(Box::new(u)));
+    futures::stream::select_all([services.boxed(), slices.boxed(), nodes.boxed(), policies.boxed()])
 }
 
 /// Which lists have arrived.
@@ -51,6 +58,7 @@ struct Listed {
     services: bool,
     slices: bool,
     nodes: bool,
+    policies: bool,
 }
 
 /// Whether the kernel holds what the index said.
@@ -69,6 +77,7 @@ pub struct Agent<B> {
     backend: B,
     metrics: Metrics,
     readiness: Readiness,
+    policies: ExternalIpPolicies,
     refusals: RefusalLog,
     touched: BTreeSet<ObjectKey>,
     listed: Listed,
@@ -84,6 +93,7 @@ impl<B: Backend> Agent<B> {
             backend,
             metrics,
             readiness,
+            policies: ExternalIpPolicies::default(),
             refusals: RefusalLog::default(),
             touched: BTreeSet::new(),
             listed: Listed::default(),
@@ -127,6 +137,7 @@ impl<B: Backend> Agent<B> {
             Event::Service(update) => self.take_service(*update),
             Event::Slice(update) => self.take_slice(*update),
             Event::Node(update) => self.take_node(*update),
+            Event::ExternalIpPolicy(update) => self.take_policy(*update),
         }
     }
 
@@ -152,6 +163,12 @@ impl<B: Backend> Agent<B> {
                 self.index.delete_node(node.metadata.name.as_deref().unwrap_or_default());
             }
         }
+    }
+
+    fn take_policy(&mut self, update: Update<ExternalIPPolicy>) {
+        self.listed.policies |= matches!(update, Update::Reset(_));
+        let allowed = self.policies.take(update);
+        self.touched.extend(self.index.allow_external_ips(allowed));
     }
 
     fn take_service(&mut self, update: Update<core::Service>) {
@@ -245,6 +262,6 @@ impl<B: Backend> Agent<B> {
 
 impl Listed {
     fn all(self) -> bool {
-        self.services && self.slices && self.nodes
+        self.services && self.slices && self.nodes && self.policies
     }
 }

@@ -1,7 +1,7 @@
 //! The flags of the node agent.
 
 use ipnet::IpNet;
-use penstock_model::{ExternalIpPolicy, IndexConfig};
+use penstock_model::{ExternalIpAllowList, ExternalIpPolicy, IndexConfig};
 use penstock_runtime::ProcessFlags;
 
 use crate::nftables::TableConfig;
@@ -21,21 +21,17 @@ pub struct Flags {
     #[arg(long, value_delimiter = ',', value_parser = cidr)]
     pub service_cidr: Vec<IpNet>,
 
-    /// The ranges in which Services may have externalIPs; none are served without it (CVE-2020-8554).
-    #[arg(long, value_delimiter = ',', value_parser = cidr)]
-    pub external_ip_cidr: Vec<IpNet>,
-
     /// The bit of the packet mark that asks for masquerading; kube-proxy's default.
     #[arg(long, default_value_t = 14, value_parser = clap::value_parser!(u8).range(0..32))]
     pub masquerade_bit: u8,
 }
 
 impl Flags {
-    /// What the index of the node must know.
+    /// What the index of the node must know. ExternalIPs are allowed by what is watched, not by a flag.
     #[must_use]
     pub fn index_config(&self, node_name: String) -> IndexConfig {
         let reserved = self.cluster_cidr.iter().chain(&self.service_cidr).copied().collect();
-        let external_ips = ExternalIpPolicy { allowed: self.external_ip_cidr.clone(), reserved };
+        let external_ips = ExternalIpPolicy { allowed: ExternalIpAllowList::default(), reserved };
         IndexConfig { node_name, external_ips }
     }
 

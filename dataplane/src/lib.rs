@@ -6,6 +6,7 @@
 
 mod agent;
 mod backend;
+mod external_ip_policies;
 mod flags;
 mod metrics;
 pub mod nftables;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use crate::cluster::{Cluster, Program, harness_program};
 use crate::process::Process;
 use crate::progress::step_async;
-use crate::topology::{EXTERNAL_IP, Place, pod_cidrs, service_cidrs};
+use crate::topology::{Place, pod_cidrs, service_cidrs};
 use crate::wait::{Look, until};
 
 /// How long a program may take to see the cluster; it bounds the wait for a broken one.
@@ -133,7 +133,6 @@ impl Component {
         if self.name == "penstock-node" {
             args.push(format!("--cluster-cidr={}", pod_cidrs()));
             args.push(format!("--service-cidr={}", service_cidrs()));
-            args.push(format!("--external-ip-cidr={EXTERNAL_IP}/32"));
         }
         args
     }

@@ -12,10 +12,11 @@ use std::{
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 
 use crate::{
-    EndpointIndex, ExternalIpPolicy, ExternalIpRefusal, Family, Frontend, FrontendAddress, FrontendKind,
-    Node, ObjectKey, Port, PortKey, Service,
+    EndpointIndex, ExternalIpAllowList, ExternalIpPolicy, ExternalIpRefusal, Family, Frontend,
+    FrontendAddress, FrontendKind, Node, ObjectKey, Port, PortKey, Service, Unreadable,
     claim::{Claim, Claims},
     endpoint::usable,
+    service::EXTERNAL_IPS,
 };
 
 /// What the index must know of its node and of the admin's choices.
@@ -23,7 +24,7 @@ use crate::{
 pub struct IndexConfig {
     /// The node the index is for.
     pub node_name: String,
-    /// Which externalIPs are served.
+    /// Which externalIPs are served; what is allowed may change later.
     pub external_ips: ExternalIpPolicy,
 }
 
@@ -52,8 +53,8 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// An address field holds no address.
-    #[error("{0}")]
-    Unreadable(String),
+    #[error(transparent)]
+    Unreadable(Unreadable),
     /// The admin's rules forbid it.
     #[error("externalIP {ip} {reason}")]
     ExternalIp {
@@ -176,6 +177,20 @@ impl ServiceIndex {
         objects.iter().for_each(|object| self.apply_node(object));
     }
 
+    /// Takes what each namespace may use as externalIPs from now on. Returns the Services of whose externalIPs one
+    /// is judged otherwise than before: only they are worked on.
+    pub fn allow_external_ips(&mut self, allowed: ExternalIpAllowList) -> Vec<ObjectKey> {
+        let before = std::mem::replace(&mut self.config.external_ips.allowed, allowed);
+        let after = &self.config.external_ips.allowed;
+        let differs = |s: &&Service| {
+            let allows = |list: &ExternalIpAllowList, ip: &IpAddr| list.allows(&s.key.namespace, *ip);
+            s.external_ips.iter().any(|ip| allows(&before, ip) != allows(after, ip))
+        };
+        let touched: Vec<ObjectKey> = self.services.values().filter(differs).map(|s| s.key.clone()).collect();
+        touched.iter().for_each(|key| self.reclaim(key));
+        touched
+    }
+
     /// The ports that differ since the last call, in the order of their keys.
     pub fn take_changes(&mut self) -> Vec<Change> {
         let dirty = std::mem::take(&mut self.dirty);
@@ -196,14 +211,13 @@ impl ServiceIndex {
         let Some(service) = self.services.get(key) else {
             return Vec::new();
         };
-        let unreadable = service.unreadable.iter().cloned().map(Refusal::Unreadable);
-        let forbidden = service.external_ips.iter().filter_map(|ip| {
-            self.check_external_ip(*ip).err().map(|reason| Refusal::ExternalIp { ip: *ip, reason })
-        });
+        let refused = self.config.external_ips.refusals(service, |ip| self.is_node(ip));
+        let unreadable = service.unreadable.iter().filter(|u| u.field != EXTERNAL_IPS).cloned();
+        let unreadable = unreadable.map(Refusal::Unreadable);
         let hostile = service.requested_load_balancer_ips().filter_map(|ip| {
             self.check_load_balancer_ip(ip).err().map(|reason| Refusal::LoadBalancerIp { ip, reason })
         });
-        unreadable.chain(forbidden).chain(hostile).chain(self.lost_claims(key)).collect()
+        refused.chain(unreadable).chain(hostile).chain(self.lost_claims(key)).collect()
     }
 
     fn lost_claims(&self, key: &ObjectKey) -> impl Iterator<Item = Refusal> {
@@ -214,16 +228,16 @@ impl ServiceIndex {
         })
     }
 
-    fn check_external_ip(&self, ip: IpAddr) -> Result<(), ExternalIpRefusal> {
-        self.config.external_ips.check(ip, self.node_ips())
+    fn may_be_external(&self, service: &Service, ip: IpAddr) -> bool {
+        self.config.external_ips.check(&service.key.namespace, ip, |ip| self.is_node(ip)).is_ok()
     }
 
     fn check_load_balancer_ip(&self, ip: IpAddr) -> Result<(), ExternalIpRefusal> {
-        self.config.external_ips.check_load_balancer_ip(ip, self.node_ips())
+        self.config.external_ips.check_load_balancer_ip(ip, |ip| self.is_node(ip))
     }
 
-    fn node_ips(&self) -> impl Iterator<Item = IpAddr> {
-        self.nodes.values().flat_map(|node| node.internal_ips.iter().copied())
+    fn is_node(&self, ip: IpAddr) -> bool {
+        self.nodes.values().any(|node| node.internal_ips.contains(&ip))
     }
 
     /// Only what depends on a node's addresses: node ports of this node, and Services that ask for an
@@ -288,7 +302,7 @@ impl ServiceIndex {
         let balancer = service.requested_load_balancer_ips();
         let balancer = balancer.filter(|ip| self.check_load_balancer_ip(*ip).is_ok());
         let balancer = balancer.map(|ip| at(FrontendKind::LoadBalancer, ip, port.port));
-        let allowed = service.external_ips.iter().filter(|ip| self.check_external_ip(**ip).is_ok());
+        let allowed = service.external_ips.iter().filter(|ip| self.may_be_external(service, **ip));
         let external = allowed.map(|ip| at(FrontendKind::ExternalIp, *ip, port.port));
         cluster.chain(node).chain(balancer).chain(external).collect()
     }

@@ -9,6 +9,19 @@ use crate::{ObjectKey, Protocol, parse_ip};
 /// Upstream's label that hands a Service to another proxy.
 const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 
+/// The field of an [`Unreadable`].
+pub(crate) const EXTERNAL_IPS: &str = "spec.externalIPs";
+
+/// A text in an address field that is no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {text:?} is not an IP address")]
+pub struct Unreadable {
+    /// The field's path.
+    pub field: &'static str,
+    /// What stands there.
+    pub text: String,
+}
+
 /// `spec.type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum ServiceType {
@@ -72,8 +85,8 @@ pub struct Service {
     pub external_policy: TrafficPolicy,
     /// The internal traffic policy.
     pub internal_policy: TrafficPolicy,
-    /// Texts in address fields that are no address; each names its field.
-    pub unreadable: Vec<String>,
+    /// Texts in address fields that are no address.
+    pub unreadable: Vec<Unreadable>,
 }
 
 impl Service {
@@ -92,7 +105,7 @@ impl Service {
             annotations: object.metadata.annotations.clone().unwrap_or_default(),
             service_type: service_type(spec.and_then(|s| s.type_.as_deref())),
             cluster_ips: addresses("spec.clusterIPs", &cluster_ips, &mut unreadable),
-            external_ips: addresses("spec.externalIPs", external_ips, &mut unreadable),
+            external_ips: addresses(EXTERNAL_IPS, external_ips, &mut unreadable),
             load_balancer_ips: addresses("status.loadBalancer.ingress", &vip_texts(object), &mut unreadable),
             ports: spec
                 .and_then(|s| s.ports.as_deref())
@@ -135,13 +148,13 @@ fn vip_texts(object: &core::Service) -> Vec<String> {
     vips.filter_map(|i| i.ip.clone()).collect()
 }
 
-fn addresses(field: &str, texts: &[String], unreadable: &mut Vec<String>) -> Vec<IpAddr> {
+fn addresses(field: &'static str, texts: &[String], unreadable: &mut Vec<Unreadable>) -> Vec<IpAddr> {
     let mut found = Vec::new();
     for text in texts {
         match parse_ip(text) {
             Some(ip) if !found.contains(&ip) => found.push(ip),
             Some(_) => {}
-            None => unreadable.push(format!("{field}: {text:?} is not an IP address")),
+            None => unreadable.push(Unreadable { field, text: text.clone() }),
         }
     }
     found
@@ -207,6 +220,9 @@ mod tests {
             "spec": {"clusterIP": "10.96.0.7", "externalIPs": ["080.11.12.10", "80.11.12.10"]}
         }));
         assert_eq!(service.external_ips, vec![IpAddr::from([80, 11, 12, 10])]);
-        assert_eq!(service.unreadable, vec![r#"spec.externalIPs: "080.11.12.10" is not an IP address"#]);
+        assert_eq!(
+            service.unreadable,
+            vec![Unreadable { field: "spec.externalIPs", text: "080.11.12.10".into() }]
+        );
     }
 }

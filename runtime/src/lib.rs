@@ -5,6 +5,7 @@ mod exit;
 mod flags;
 mod http;
 mod logging;
+mod optional_watch;
 mod shutdown;
 mod watch;
 
@@ -13,5 +14,6 @@ pub use exit::report as report_exit;
 pub use flags::ProcessFlags;
 pub use http::{HttpError, Readiness, Telemetry};
 pub use logging::{LogFormat, LoggingError, init as init_logging};
+pub use optional_watch::optional_updates;
 pub use shutdown::{ShutdownError, on_signal as shutdown_on_signal};
 pub use watch::{Update, readable_updates, updates, watch};

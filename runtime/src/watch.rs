@@ -88,7 +88,7 @@ where
     updates(api, config).map(readable).flat_map(stream::iter)
 }
 
-fn readable<K: Resource>(update: Update<DeserializeGuard<K>>) -> Option<Update<K>> {
+pub(crate) fn readable<K: Resource>(update: Update<DeserializeGuard<K>>) -> Option<Update<K>> {
     match update {
         Update::Reset(objects) => Some(Update::Reset(objects.into_iter().filter_map(decoded).collect())),
         Update::Apply(object) => decoded(object).map(Update::Apply),
@@ -112,7 +112,7 @@ fn decoded<K>(guard: DeserializeGuard<K>) -> Option<K> {
 }
 
 /// A relist arrives piece by piece; it is passed on as one value, so that nobody acts on half of it.
-fn collect<K>(listed: &mut Vec<K>, event: watcher::Event<K>) -> Option<Update<K>> {
+pub(crate) fn collect<K>(listed: &mut Vec<K>, event: watcher::Event<K>) -> Option<Update<K>> {
     match event {
         watcher::Event::Init => listed.clear(),
         watcher::Event::InitApply(object) => listed.push(object),

@@ -39,5 +39,5 @@ fn arrows_point_from_the_processes_down() {
     assert_eq!(ours("penstock-providers"), set(&["providers", "model", "crds"]));
     assert_eq!(ours("penstock-operator"), set(&["operator", "providers", "model", "crds", "runtime"]));
     assert_eq!(ours("penstock-announcer"), set(&["announcer", "model", "crds", "runtime"]));
-    assert_eq!(ours("penstock-node"), set(&["node", "model", "runtime"]));
+    assert_eq!(ours("penstock-node"), set(&["node", "model", "crds", "runtime"]));
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, channel::mpsc, stream};
+use penstock_crds::{ExternalIPPolicy, ExternalIPPolicySpec};
 use penstock_node::{
     Agent, Event, Metrics,
     nftables::{Nft, Nftables},
@@ -42,15 +43,24 @@ impl Running {
     /// With all lists; what is sent later follows.
     fn listed() -> (Self, mpsc::UnboundedSender<Event>) {
         let (events, later) = mpsc::unbounded();
-        let lists = stream::iter([services(), slices(), nodes()]);
+        let lists = stream::iter([services(), slices(), nodes(), policies(&[])]);
         let agent = Self::start(Namespace::new("node"), lists.chain(later));
         agent.wait("the first load", || agent.readiness.is_ready());
         (agent, events)
     }
 
     pub(crate) fn wait(&self, what: &str, condition: impl Fn() -> bool) {
+        self.wait_within(Duration::from_secs(30), what, condition);
+    }
+
+    /// For what the agent asks about seldom.
+    pub(crate) fn wait_long(&self, what: &str, condition: impl Fn() -> bool) {
+        self.wait_within(Duration::from_secs(120), what, condition);
+    }
+
+    fn wait_within(&self, limit: Duration, what: &str, condition: impl Fn() -> bool) {
         self.runtime.block_on(async {
-            let deadline = Instant::now() + Duration::from_secs(30);
+            let deadline = Instant::now() + limit;
             while !condition() {
                 assert!(Instant::now() < deadline, "still waiting: {what}");
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -86,6 +96,15 @@ fn nodes() -> Event {
     Event::Node(Box::new(Update::Reset(vec![node_object()])))
 }
 
+/// Policies that allow the addresses to the namespace of [`web`].
+fn policies(allowed: &[&str]) -> Event {
+    let policy = |cidr: &&str| {
+        let spec = ExternalIPPolicySpec { namespaces: vec!["d".into()], cidrs: vec![(*cidr).into()] };
+        ExternalIPPolicy::new(&cidr.replace('/', "-"), spec)
+    };
+    Event::ExternalIpPolicy(Box::new(Update::Reset(allowed.iter().map(policy).collect())))
+}
+
 #[test]
 fn nothing_is_touched_before_all_lists_have_arrived() {
     let (reached, checkpoint) = oneshot::channel();
@@ -97,7 +116,8 @@ fn nothing_is_touched_before_all_lists_have_arrived() {
         go_on.await.unwrap();
         slices()
     };
-    let events = stream::iter([services(), nodes()]).chain(stream::once(last)).chain(stream::pending());
+    let events =
+        stream::iter([services(), nodes(), policies(&[])]).chain(stream::once(last)).chain(stream::pending());
     let node = Namespace::new("node");
     node.nft("add table inet penstock { comment \"a predecessor's\"; }");
     let agent = Running::start(node, events);
@@ -121,7 +141,7 @@ fn rules_removed_from_outside_come_back_with_the_next_change() {
 #[test]
 fn not_ready_while_the_kernel_is_in_doubt() {
     let (events, later) = mpsc::unbounded();
-    let lists = stream::iter([services(), slices(), nodes()]);
+    let lists = stream::iter([services(), slices(), nodes(), policies(&[])]);
     let node = Namespace::new("node");
     let alias = node.alias();
     let agent = Running::start_with(node, Nft::in_namespace(alias.name()), lists.chain(later));
@@ -132,6 +152,24 @@ fn not_ready_while_the_kernel_is_in_doubt() {
     alias.restore();
     agent.wait("ready again", || agent.readiness.is_ready());
     assert!(agent.has("10.96.0.20 . tcp . 80 : goto cluster-1"));
+}
+
+#[test]
+fn external_ips_come_and_go_with_the_policies() {
+    let (agent, events) = Running::listed();
+    let spec = json!({"clusterIPs": ["10.96.0.10"], "externalIPs": ["80.11.12.10"], "ports": [{"port": 80}]});
+    let web = service("web", "u1", &spec, &[]);
+    let elsewhere = json!({"clusterIPs": ["10.96.0.20"], "ports": [{"port": 80}]});
+    let other = service("other", "u2", &elsewhere, &[]);
+    events.unbounded_send(Event::Service(Box::new(Update::Apply(web)))).unwrap();
+    events.unbounded_send(Event::Service(Box::new(Update::Apply(other)))).unwrap();
+    agent.wait("the Services", || agent.has("10.96.0.20 . tcp . 80"));
+    assert!(!agent.has("80.11.12.10"), "no policy allows it");
+    events.unbounded_send(policies(&["80.11.12.10/33", "80.11.12.0/28"])).unwrap();
+    agent.wait("the externalIP", || agent.has("80.11.12.10 . tcp . 80"));
+    events.unbounded_send(policies(&["80.11.12.11/32"])).unwrap();
+    agent.wait("no externalIP", || !agent.has("80.11.12.10"));
+    assert!(agent.has("10.96.0.10 . tcp . 80 : goto cluster-1"));
 }
 
 #[test]

@@ -7,12 +7,14 @@ use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
+use penstock_crds::{ExternalIPPolicy, ExternalIPPolicySpec};
 use penstock_e2e::control_plane::ControlPlane;
 use penstock_node::events;
 use serde_json::{Value, json};
 
 use crate::{agent::Running, lab::slice, namespace::Namespace};
 
+const EXTERNAL_IP: &str = "80.11.12.10 . tcp . 80";
 const SERVED: &str = "10.96.0.10 . tcp . 80 : goto cluster-2";
 
 /// The API server, and what is written to it. It ends with this value, before its directory does.
@@ -20,6 +22,7 @@ struct Cluster {
     control_plane: ControlPlane,
     services: Api<core::Service>,
     slices: Api<EndpointSlice>,
+    policies: Api<ExternalIPPolicy>,
     _directory: tempfile::TempDir,
 }
 
@@ -29,19 +32,43 @@ impl Cluster {
         let control_plane = ControlPlane::start_on_loopback(directory.path()).await.unwrap();
         let admin = control_plane.client().await.unwrap();
         let services = Api::namespaced(admin.clone(), "default");
-        let slices = Api::namespaced(admin, "default");
-        let cluster = Self { control_plane, services, slices, _directory: directory };
-        cluster.apply("namespace.yaml");
-        cluster.apply("node.yaml");
+        let slices = Api::namespaced(admin.clone(), "default");
+        let policies = Api::all(admin);
+        let cluster = Self { control_plane, services, slices, policies, _directory: directory };
+        cluster.apply("e2e/manifests/penstock/namespace.yaml");
+        cluster.apply("e2e/manifests/penstock/node.yaml");
         cluster
     }
 
+    /// Applies a file of the repository.
     fn apply(&self, file: &str) {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e/manifests/penstock").join(file);
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+        self.kubectl(&["apply", "-f", file.to_str().unwrap()]).unwrap();
+    }
+
+    fn kubectl(&self, args: &[&str]) -> Result<(), String> {
         let mut kubectl = Command::new(self.control_plane.kubectl());
-        kubectl.arg("--kubeconfig").arg(self.control_plane.kubeconfig()).args(["apply", "-f"]).arg(file);
-        let output = kubectl.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let output =
+            kubectl.arg("--kubeconfig").arg(self.control_plane.kubeconfig()).args(args).output().unwrap();
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    /// Installs the kind of the policies.
+    fn install_policies(&self) {
+        self.apply("crds/yaml/externalippolicies.yaml");
+        let definition = "crd/externalippolicies.penstock.dev";
+        self.kubectl(&["wait", "--for=condition=Established", definition, "--timeout=60s"]).unwrap();
+    }
+
+    /// Writes a policy; the API server's refusal is an error.
+    async fn write_policy(&self, namespaces: &[&str], cidrs: &[&str]) -> kube::Result<ExternalIPPolicy> {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let spec = ExternalIPPolicySpec { namespaces: owned(namespaces), cidrs: owned(cidrs) };
+        let params = PatchParams::apply("test").force();
+        self.policies.patch("web", &params, &Patch::Apply(ExternalIPPolicy::new("web", spec))).await
     }
 
     async fn agent_client(&self) -> Client {
@@ -52,7 +79,8 @@ impl Cluster {
     }
 
     async fn create_service(&self) {
-        let spec = json!({"clusterIP": "10.96.0.10", "ports": [{"port": 80}]});
+        let spec =
+            json!({"clusterIP": "10.96.0.10", "externalIPs": ["80.11.12.10"], "ports": [{"port": 80}]});
         let object = json!({"metadata": {"name": "web"}, "spec": spec});
         let object = serde_json::from_value(object).unwrap();
         self.services.create(&PostParams::default(), &object).await.unwrap();
@@ -89,6 +117,55 @@ fn what_is_written_to_the_api_server_is_programmed() {
     agent.wait("the frontend again", || agent.has(SERVED));
     runtime.block_on(cluster.services.delete("web", &DeleteParams::default())).unwrap();
     agent.wait("no frontend", || !agent.has("10.96.0.10"));
+}
+
+#[test]
+fn external_ips_are_served_as_the_policies_say_also_of_a_kind_that_is_installed_later() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let cluster = runtime.block_on(Cluster::start());
+    runtime.block_on(cluster.create_service());
+    let client = runtime.block_on(cluster.agent_client());
+    // The kind is not there: the rest is served all the same.
+    let agent = Running::start(Namespace::new("node"), runtime.block_on(async { events(&client) }));
+    agent.wait("the first load", || agent.readiness.is_ready());
+    assert!(agent.has("10.96.0.10 . tcp . 80") && !agent.has(EXTERNAL_IP));
+
+    cluster.install_policies();
+    runtime.block_on(cluster.write_policy(&["default"], &["80.11.12.0/28"])).unwrap();
+    agent.wait_long("the externalIP", || agent.has(EXTERNAL_IP));
+    runtime.block_on(cluster.write_policy(&["other"], &["80.11.12.0/28"])).unwrap();
+    agent.wait("no externalIP", || !agent.has(EXTERNAL_IP));
+    runtime.block_on(cluster.write_policy(&["*"], &["2001:db8::/64", "80.11.12.10/32"])).unwrap();
+    agent.wait("the externalIP", || agent.has(EXTERNAL_IP));
+    runtime.block_on(cluster.policies.delete("web", &DeleteParams::default())).unwrap();
+    agent.wait("no externalIP", || !agent.has(EXTERNAL_IP));
+    assert!(agent.has("10.96.0.10 . tcp . 80"));
+}
+
+#[test]
+fn the_api_server_refuses_a_policy_that_would_allow_nothing() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let cluster = runtime.block_on(Cluster::start());
+    cluster.install_policies();
+    let good = "80.11.12.0/28";
+    let cases: [(&[&str], &[&str], &str); 9] = [
+        (&[], &[good], "should have at least 1 items"),
+        (&["*", "a"], &[good], "leave the other entries out"),
+        (&["A"], &[good], "must be the name of a namespace"),
+        (&["a", "a"], &[good], "Duplicate value"),
+        (&["a"], &[], "should have at least 1 items"),
+        (&["a"], &["80.11.12.10"], "every entry must be a CIDR"),
+        (&["a"], &["80.11.12.10/28"], "must have no host bits set"),
+        (&["a"], &["::/0"], "must not be /0"),
+        (&["a"], &["::ffff:80.11.12.0/124"], "every entry must be a CIDR"),
+    ];
+    for (namespaces, cidrs, sentence) in cases {
+        let error = runtime.block_on(cluster.write_policy(namespaces, cidrs)).unwrap_err().to_string();
+        assert!(error.contains(sentence), "{namespaces:?} {cidrs:?}: {error}");
+        let spec = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let spec = ExternalIPPolicySpec { namespaces: spec(namespaces), cidrs: spec(cidrs) };
+        assert!(namespaces == ["a", "a"] || spec.grants().is_err(), "the parser lets through {spec:?}");
+    }
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Where a Service answers.
 
-use penstock_model::ServiceIndex;
+use penstock_model::{ExternalIpAllowList, ObjectKey, ServiceIndex};
 use serde_json::{Value, json};
 
 use crate::{
-    objects::{NODE, balanced, empty_index, index, node, service},
+    objects::{NODE, allowed, balanced, empty_index, index, node, service},
     said::Said,
 };
 
@@ -23,6 +23,35 @@ fn external_ips_are_served_where_a_rule_allows_it() {
     for refused in ["9.9.9.9", "10.244.0.1", "203.0.113.11", "127.0.0.1"] {
         assert!(!answers(refused), "{refused}");
     }
+}
+
+#[test]
+fn an_external_ip_goes_and_comes_back_with_what_its_namespace_may_use() {
+    let mut index = index();
+    let spec = |ip: &str| json!({"clusterIP": "10.96.0.7", "externalIPs": [ip], "ports": [{"port": 80}]});
+    index.apply_service(&service("other", 1, &json!({"clusterIP": "10.96.0.8", "ports": [{"port": 80}]})));
+    index.apply_service(&service("stays", 1, &spec("80.11.12.11")));
+    index.apply_service(&service("s", 2, &spec("80.11.12.10")));
+    index.take_changes();
+    let s = vec![ObjectKey::new("d", "s")];
+
+    let of_another = [(Some("e".to_owned()), "80.11.12.10/32"), (None, "80.11.12.11/32")];
+    let of_another = of_another.map(|(name, net)| (name, net.parse().unwrap())).into_iter().collect();
+    assert_eq!(index.allow_external_ips(of_another), s);
+    let changes = index.take_changes();
+    assert!(changes.len() == 1 && changes[0].key.service == s[0], "nobody else is worked on: {changes:?}");
+    let answers =
+        |index: &mut ServiceIndex| Said::all(index).frontends().contains(&"80.11.12.10:80/TCP".to_owned());
+    assert!(!answers(&mut index));
+    assert_eq!(index.refusals(&s[0]).len(), 1);
+
+    let own = [(Some("d".to_owned()), "80.11.12.0/24".parse().unwrap())].into_iter().collect();
+    assert_eq!(index.allow_external_ips(own), s);
+    assert!(answers(&mut index) && index.refusals(&s[0]).is_empty());
+    // The same in other words touches nobody.
+    assert!(index.allow_external_ips(allowed(&["80.11.12.0/25", "80.11.12.128/25"])).is_empty());
+    assert_eq!(index.allow_external_ips(ExternalIpAllowList::default()).len(), 2);
+    assert!(!answers(&mut index));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
-use penstock_model::{ObjectKey, ServiceIndex};
+use penstock_model::{ExternalIpAllowList, ObjectKey, ServiceIndex};
 use proptest::{collection::vec, option, prelude::*, sample::subsequence};
 use serde_json::{Value, json};
 
@@ -33,6 +33,7 @@ enum Step {
     ApplyNode(Box<core::Node>),
     DeleteNode(&'static str),
     ResetNodes(Vec<core::Node>),
+    AllowExternalIps(ExternalIpAllowList),
     Take,
 }
 
@@ -42,6 +43,7 @@ struct World {
     services: BTreeMap<ObjectKey, core::Service>,
     slices: BTreeMap<ObjectKey, discovery::EndpointSlice>,
     nodes: BTreeMap<String, core::Node>,
+    allowed: Option<ExternalIpAllowList>,
 }
 
 impl World {
@@ -62,6 +64,7 @@ impl World {
             Step::ResetNodes(all) => {
                 self.nodes = all.into_iter().map(|n| (n.metadata.name.clone().unwrap(), n)).collect();
             }
+            Step::AllowExternalIps(allowed) => self.allowed = Some(allowed),
             Step::Take => {}
         }
     }
@@ -69,6 +72,7 @@ impl World {
     /// What a fresh index says of it.
     fn said(&self) -> Said {
         let mut index = empty_index();
+        self.allowed.iter().for_each(|allowed| drop(index.allow_external_ips(allowed.clone())));
         self.nodes.values().for_each(|node| index.apply_node(node));
         self.slices.values().for_each(|slice| index.apply_slice(slice));
         self.services.values().for_each(|service| index.apply_service(service));
@@ -87,6 +91,7 @@ fn step(index: &mut ServiceIndex, step: &Step) {
         Step::ApplyNode(node) => index.apply_node(node),
         Step::DeleteNode(name) => index.delete_node(name),
         Step::ResetNodes(all) => index.reset_nodes(all),
+        Step::AllowExternalIps(allowed) => drop(index.allow_external_ips(allowed.clone())),
         Step::Take => {}
     }
 }
@@ -180,6 +185,14 @@ fn node_name() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec!["n1", "n2"])
 }
 
+fn any_allow_list() -> impl Strategy<Value = ExternalIpAllowList> {
+    let namespaces = prop::sample::select(vec![None, Some("d"), Some("e")]);
+    let nets = prop::sample::select(vec!["80.11.12.10/32", "80.11.12.0/28", "9.9.9.0/24", "0.0.0.0/1"]);
+    vec((namespaces, nets), 0..3).prop_map(|grants| {
+        grants.into_iter().map(|(name, net)| (name.map(str::to_owned), net.parse().unwrap())).collect()
+    })
+}
+
 fn any_step() -> impl Strategy<Value = Step> {
     let nodes = ["n1", "n2"].map(|name| option::of(any_node(name)));
     prop_oneof![
@@ -192,6 +205,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => node_name().prop_flat_map(any_node).prop_map(|n| Step::ApplyNode(Box::new(n))),
         1 => node_name().prop_map(Step::DeleteNode),
         1 => nodes.prop_map(|n| Step::ResetNodes(n.into_iter().flatten().collect())),
+        2 => any_allow_list().prop_map(Step::AllowExternalIps),
         4 => Just(Step::Take),
     ]
 }

@@ -1,7 +1,7 @@
 //! The objects of the tests.
 
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
-use penstock_model::{ExternalIpPolicy, IndexConfig, ServiceIndex};
+use penstock_model::{ExternalIpAllowList, ExternalIpPolicy, IndexConfig, ServiceIndex};
 use serde_json::{Value, json};
 
 /// The node that the index is for.
@@ -10,10 +10,15 @@ pub(crate) const NODE: &str = "n1";
 /// An index without objects. ExternalIPs may be in 80.11.12.0/24 and, as a careless admin could have it, in
 /// 10.0.0.0/8, part of which is reserved.
 pub(crate) fn empty_index() -> ServiceIndex {
-    let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-    let allowed = nets(&["80.11.12.0/24", "10.0.0.0/8", "203.0.113.0/24", "127.0.0.0/8"]);
-    let external_ips = ExternalIpPolicy { allowed, reserved: nets(&["10.244.0.0/16", "2001:db8:96::/112"]) };
+    let allowed = allowed(&["80.11.12.0/24", "10.0.0.0/8", "203.0.113.0/24", "127.0.0.0/8"]);
+    let reserved = ["10.244.0.0/16", "2001:db8:96::/112"].map(|net| net.parse().unwrap()).into();
+    let external_ips = ExternalIpPolicy { allowed, reserved };
     ServiceIndex::new(IndexConfig { node_name: NODE.into(), external_ips })
+}
+
+/// Networks that every namespace may use.
+pub(crate) fn allowed(nets: &[&str]) -> ExternalIpAllowList {
+    nets.iter().map(|net| (None, net.parse().unwrap())).collect()
 }
 
 /// An index that knows its node, 203.0.113.11 and 2001:db8:113::11.

@@ -20,10 +20,11 @@ fn each_refused_external_ip_is_one_sentence() {
         sentences(&index, "s"),
         [
             r#"spec.externalIPs: "010.0.0.1" is not an IP address"#,
-            "externalIP 9.9.9.9 is in none of the allowed ranges",
-            "externalIP 10.244.0.1 lies in the cluster's own Service or Pod range",
-            "externalIP 203.0.113.12 is a node's own address",
-            "externalIP 127.0.0.1 is a loopback, link-local, multicast or unspecified address",
+            "externalIP 9.9.9.9 is outside what namespace d may use: add it to spec.cidrs of an ExternalIPPolicy for \
+             this namespace",
+            "externalIP 10.244.0.1 lies in the cluster's own Service or Pod range: choose another address",
+            "externalIP 203.0.113.12 is a node's own address: choose another, or use a node port",
+            "externalIP 127.0.0.1 is a loopback, link-local, multicast or unspecified address: choose another",
         ]
     );
 }
@@ -39,9 +40,9 @@ fn each_refused_load_balancer_ip_is_one_sentence() {
     assert_eq!(
         sentences(&index, "s"),
         [
-            "load balancer IP 203.0.113.12 is a node's own address",
-            "load balancer IP 10.244.0.1 lies in the cluster's own Service or Pod range",
-            "load balancer IP 169.254.169.254 is a loopback, link-local, multicast or unspecified address",
+            "load balancer IP 203.0.113.12 is a node's own address: choose another, or use a node port",
+            "load balancer IP 10.244.0.1 lies in the cluster's own Service or Pod range: choose another address",
+            "load balancer IP 169.254.169.254 is a loopback, link-local, multicast or unspecified address: choose another",
         ]
     );
     index.apply_service(&balanced(service("s", 1, &spec("NodePort")), &ingress));
