@@ -152,7 +152,7 @@ fn the_api_server_refuses_a_policy_that_would_allow_nothing() {
         (&[], &[good], "should have at least 1 items"),
         (&["*", "a"], &[good], "leave the other entries out"),
         (&["A"], &[good], "must be the name of a namespace"),
-        (&["a", "a"], &[good], "Duplicate value"),
+        (&["a", "a"], &[good], "duplicate entries"),
         (&["a"], &[], "should have at least 1 items"),
         (&["a"], &["80.11.12.10"], "every entry must be a CIDR"),
         (&["a"], &["80.11.12.10/28"], "must have no host bits set"),

@@ -28,10 +28,10 @@ fn external_ips_are_served_where_a_rule_allows_it() {
 #[test]
 fn an_external_ip_goes_and_comes_back_with_what_its_namespace_may_use() {
     let mut index = index();
-    let spec = |ip: &str| json!({"clusterIP": "10.96.0.7", "externalIPs": [ip], "ports": [{"port": 80}]});
+    let spec = |cluster_ip: &str, ip: &str| json!({"clusterIP": cluster_ip, "externalIPs": [ip], "ports": [{"port": 80}]});
     index.apply_service(&service("other", 1, &json!({"clusterIP": "10.96.0.8", "ports": [{"port": 80}]})));
-    index.apply_service(&service("stays", 1, &spec("80.11.12.11")));
-    index.apply_service(&service("s", 2, &spec("80.11.12.10")));
+    index.apply_service(&service("stays", 1, &spec("10.96.0.9", "80.11.12.11")));
+    index.apply_service(&service("s", 2, &spec("10.96.0.7", "80.11.12.10")));
     index.take_changes();
     let s = vec![ObjectKey::new("d", "s")];
 
