@@ -15,6 +15,8 @@ mod class;
 mod configuration;
 mod events;
 mod execution;
+mod external_ip_policies;
+mod finding;
 mod fleet;
 mod intent;
 mod metrics;
@@ -30,6 +32,10 @@ mod wake_list;
 
 pub use approval::{Consent, pending, question};
 pub use class::{ClassVerdict, Classes, Membership, is_marked, served_by};
+pub use external_ip_policies::judge_external_ip_policies;
+pub use finding::{
+    Finding, Rules, condition_patches, findings, news as new_findings, patch as findings_patch,
+};
 pub use intent::{Intent, Wanted, World, intent};
 pub use record::built as recorded;
 pub use run::{OperatorError, Options, run};
