@@ -19,6 +19,7 @@ mod external_ip_policies;
 mod finding;
 mod fleet;
 mod intent;
+pub mod leadership;
 mod metrics;
 mod neighbourhood;
 mod orphan;
