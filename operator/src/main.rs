@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use penstock_operator::{Options, run};
+use penstock_operator::{Options, leadership::Identity, run};
 use penstock_runtime::{ProcessFlags, client, init_logging, report_exit, shutdown_on_signal};
 
 /// Gives Services of type LoadBalancer their addresses.
@@ -12,16 +12,23 @@ use penstock_runtime::{ProcessFlags, client, init_logging, report_exit, shutdown
 struct Flags {
     #[command(flatten)]
     process: ProcessFlags,
+
+    /// Under which name this process leads: the name of its pod. No two alive may have the same [default: the
+    /// host's name and a random suffix]
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    identity: Option<Identity>,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    report_exit("penstock-operator", execute(Flags::parse().process).await)
+    report_exit("penstock-operator", execute(Flags::parse()).await)
 }
 
-async fn execute(process: ProcessFlags) -> anyhow::Result<()> {
+async fn execute(Flags { process, identity }: Flags) -> anyhow::Result<()> {
     init_logging(process.log_format, &process.log)?;
     let client = client().await?;
-    let options = Options { http_address: process.http_address(9780), namespace: process.namespace };
+    let identity = identity.map_or_else(Identity::of_host, Ok)?;
+    let http_address = process.http_address(9780);
+    let options = Options { namespace: process.namespace, http_address, identity };
     Ok(run(client, options, shutdown_on_signal()?).await?)
 }

@@ -32,6 +32,7 @@ use crate::{
     events::Events,
     fleet::Fleet,
     intent::World,
+    leadership::{Candidate, Identity, LeadershipError},
     metrics::Metrics,
     neighbourhood::Neighbourhood,
     orphan::collect_orphans,
@@ -50,6 +51,8 @@ pub struct Options {
     pub namespace: String,
     /// Where metrics and health are served.
     pub http_address: SocketAddr,
+    /// Under which name this process leads.
+    pub identity: Identity,
 }
 
 /// Why the operator ended.
@@ -63,18 +66,29 @@ pub enum OperatorError {
         "cannot list Services: check that the API server is reachable and the operator's ClusterRole is bound"
     )]
     List(#[source] Box<kube::Error>),
+    /// Another replica leads now.
+    #[error(transparent)]
+    Leadership(#[from] LeadershipError),
 }
 
-/// Runs until `stop` is cancelled.
+/// Runs until `stop` is cancelled: stands by until it leads, then does the work.
 ///
 /// # Errors
-/// What keeps it from starting, or a failed endpoint.
+/// What keeps it from starting, a failed endpoint, or the loss of leadership.
 pub async fn run(client: Client, options: Options, stop: CancellationToken) -> Result<(), OperatorError> {
     let telemetry = Telemetry::new(env!("CARGO_PKG_VERSION"));
     let metrics = Metrics::register(&telemetry);
     let readiness = telemetry.readiness.clone();
+    let candidate = Candidate::new(client, &options.namespace, &options.identity, &telemetry);
     let http = telemetry.serve(options.http_address, stop.clone());
-    let work = control(client, options.namespace, metrics, || readiness.set_ready(), &stop);
+    let work = async {
+        // One that stands by is ready, or a rollout would wait for ever for the leader that it is to replace.
+        let acquired = candidate.acquire(&stop, || readiness.set_ready()).await?;
+        let Some(leadership) = acquired else { return Ok(()) };
+        let client = leadership.client();
+        let work = control(client, options.namespace, metrics, || readiness.set_ready(), &stop);
+        leadership.lead(work).await
+    };
     let http = async { http.await.map_err(OperatorError::from) };
     tokio::try_join!(http, work)?;
     Ok(())

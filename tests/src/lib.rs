@@ -1,6 +1,13 @@
 //! Tests across crates: the operator on a real etcd and kube-apiserver, under the RBAC that it is shipped with.
 
-use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
+pub mod replica;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{core::v1::Service, events::v1::Event};
@@ -82,15 +89,29 @@ impl Fixture {
     /// # Errors
     /// When its client cannot be made.
     pub async fn start_operator(&mut self) -> Result<()> {
-        let user = "system:serviceaccount:penstock-system:penstock-operator";
-        let client =
-            self.control_plane.client_as(user, &["system:serviceaccounts", "system:authenticated"]).await?;
+        let client = self.operator_client().await?;
         let http_address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let options = Options { namespace: "penstock-system".into(), http_address };
+        let identity = "operator".parse()?;
+        let options = Options { namespace: "penstock-system".into(), http_address, identity };
         let stop = CancellationToken::new();
         let task = tokio::spawn(penstock_operator::run(client, options, stop.clone()));
         self.operator = Some((stop, task));
         Ok(())
+    }
+
+    /// The administrator's kubeconfig, for processes.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.control_plane.kubeconfig()
+    }
+
+    /// A client bound by the RBAC of the operator's ServiceAccount.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn operator_client(&self) -> Result<Client> {
+        let user = "system:serviceaccount:penstock-system:penstock-operator";
+        self.control_plane.client_as(user, &["system:serviceaccounts", "system:authenticated"]).await
     }
 
     /// Stops the operator and waits for its end.
