@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, collections::BTreeSet, net::IpAddr};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
-use kube::core::{Selector, SelectorExt};
-use penstock_crds::{AddressRange, ConditionKind, IPAddressPool, L2Advertisement};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use penstock_crds::{
+    AddressRange, ConditionKind, IPAddressPool, L2Advertisement, LabelSelectorError, LabelSelectors,
+};
 use penstock_model::Node;
 
 /// An IPAddressPool, as far as announcing goes.
@@ -74,19 +75,10 @@ impl InterfaceSelection {
 #[derive(Clone, Debug)]
 pub struct Advertisement {
     pools: BTreeSet<String>,
-    pool_selectors: Vec<Selector>,
-    nodes: Vec<Selector>,
+    pool_selectors: LabelSelectors,
+    nodes: LabelSelectors,
     /// The interfaces it announces on.
     pub interfaces: InterfaceSelection,
-}
-
-/// A selector that Kubernetes' rules do not allow.
-#[derive(Debug, thiserror::Error)]
-#[error("{field} holds a label selector that cannot be read")]
-pub struct SelectorError {
-    field: &'static str,
-    #[source]
-    source: kube::core::ParseExpressionError,
 }
 
 impl Advertisement {
@@ -95,12 +87,15 @@ impl Advertisement {
     /// # Errors
     /// A selector that cannot be read. The whole object is refused then: to guess which nodes were meant could
     /// announce from the wrong ones.
-    pub fn from_object(object: &L2Advertisement) -> Result<Self, SelectorError> {
+    pub fn from_object(object: &L2Advertisement) -> Result<Self, LabelSelectorError> {
         let spec = &object.spec;
         Ok(Self {
             pools: spec.ip_address_pools.iter().cloned().collect(),
-            pool_selectors: selectors("spec.ipAddressPoolSelectors", &spec.ip_address_pool_selectors)?,
-            nodes: selectors("spec.nodeSelectors", &spec.node_selectors)?,
+            pool_selectors: LabelSelectors::read(
+                "spec.ipAddressPoolSelectors",
+                &spec.ip_address_pool_selectors,
+            )?,
+            nodes: LabelSelectors::read("spec.nodeSelectors", &spec.node_selectors)?,
             interfaces: InterfaceSelection {
                 default: spec.interfaces.is_empty(),
                 named: spec.interfaces.iter().cloned().collect(),
@@ -112,21 +107,14 @@ impl Advertisement {
     #[must_use]
     pub fn covers(&self, pool: &Pool) -> bool {
         let unrestricted = self.pools.is_empty() && self.pool_selectors.is_empty();
-        unrestricted
-            || self.pools.contains(&pool.name)
-            || self.pool_selectors.iter().any(|selector| selector.matches(&pool.labels))
+        unrestricted || self.pools.contains(&pool.name) || self.pool_selectors.any_matches(&pool.labels)
     }
 
     /// Whether the node may announce: selected by any selector, or none given.
     #[must_use]
     pub fn selects(&self, node: &Node) -> bool {
-        self.nodes.is_empty() || self.nodes.iter().any(|selector| selector.matches(&node.labels))
+        self.nodes.is_empty() || self.nodes.any_matches(&node.labels)
     }
-}
-
-fn selectors(field: &'static str, objects: &[LabelSelector]) -> Result<Vec<Selector>, SelectorError> {
-    let read = |object: &LabelSelector| Selector::try_from(object.clone());
-    objects.iter().map(read).collect::<Result<_, _>>().map_err(|source| SelectorError { field, source })
 }
 
 #[cfg(test)]
@@ -135,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    fn advertisement(spec: &Value) -> Result<Advertisement, SelectorError> {
+    fn advertisement(spec: &Value) -> Result<Advertisement, LabelSelectorError> {
         let object = json!({"apiVersion": "penstock.dev/v1alpha1", "kind": "L2Advertisement",
             "metadata": {"name": "a"}, "spec": spec});
         Advertisement::from_object(&serde_json::from_value(object).unwrap())

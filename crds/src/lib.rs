@@ -9,6 +9,7 @@ mod condition;
 mod external_ip_policy;
 mod ip_address_pool;
 mod l2_advertisement;
+mod label_selectors;
 mod load_balancer;
 mod load_balancer_class;
 
@@ -24,8 +25,9 @@ pub use condition::{ConditionKind, Reason, condition, set_condition};
 pub use external_ip_policy::{
     ExternalIPPolicy, ExternalIPPolicyError, ExternalIPPolicySpec, ExternalIPPolicyStatus,
 };
-pub use ip_address_pool::{IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus};
+pub use ip_address_pool::{IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus, ServiceAllocation};
 pub use l2_advertisement::{L2Advertisement, L2AdvertisementSpec};
+pub use label_selectors::{LabelSelectorError, LabelSelectors};
 pub use load_balancer::{
     LoadBalancer, LoadBalancerSpec, LoadBalancerStatus, PendingPlan, PendingStep, ProviderResource,
 };

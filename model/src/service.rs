@@ -36,7 +36,7 @@ pub enum ServiceType {
 }
 
 /// `externalTrafficPolicy`, `internalTrafficPolicy`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum TrafficPolicy {
     /// All endpoints.
     #[default]
