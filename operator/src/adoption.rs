@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Service;
 use kube::{Api, Client, api::ListParams};
 use penstock_crds::{ALLOCATED_FROM, ProviderKind};
 use penstock_model::ObjectKey;
-use penstock_providers::pool::PoolProvider;
+use penstock_providers::pool::{PoolProvider, Terms};
 
 use crate::{
     class::{Membership, served_by},
@@ -14,7 +14,7 @@ use crate::{
 
 /// Lists all Services (a consistent read, not a cache) and adopts the addresses of those that are ours, the
 /// oldest first; also of those on their way out, until their status is cleared. An address that two of them show
-/// stays with the older; the other gets a new one.
+/// and do not share stays with the older; the other gets a new one.
 pub(crate) async fn adopt_all(
     client: &Client,
     provider: &PoolProvider,
@@ -29,7 +29,8 @@ pub(crate) async fn adopt_all(
     for service in &services {
         let (key, addresses) = (ObjectKey::of(&service.metadata), shown_addresses(service));
         let origin = service.metadata.annotations.as_ref().and_then(|a| a.get(ALLOCATED_FROM));
-        let taken = provider.adopt(&key, &addresses, origin.map(String::as_str));
+        let terms = Terms::of_object(service);
+        let taken = provider.adopt(&key, &addresses, origin.map(String::as_str), terms.as_ref());
         adopted += addresses.len() - taken.len();
         if !taken.is_empty() {
             tracing::warn!(service = %key, ?taken, "addresses are an older Service's: new ones will be given");

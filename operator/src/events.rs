@@ -5,8 +5,10 @@ use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use penstock_crds::Reason;
+use penstock_crds::{ConditionKind, Reason};
 use tokio::sync::mpsc;
+
+use crate::finding::Finding;
 
 /// Events that may wait to be published; more are dropped with a log line.
 const QUEUE: usize = 10_000;
@@ -39,6 +41,10 @@ pub(crate) enum Happening {
     DeletedLoadBalancer,
     /// A plan waits for somebody to agree.
     ApprovalRequired,
+    /// Some of its externalIPs are not served.
+    ExternalIPsRefused,
+    /// Its `externalName` cannot be resolved.
+    ExternalNameInvalid,
 }
 
 impl Happening {
@@ -51,6 +57,14 @@ impl Happening {
                 Self::SyncLoadBalancerFailed
             }
             _ => Self::AllocationFailed,
+        }
+    }
+
+    /// What a Service should hear of a finding.
+    pub(crate) fn of_finding(finding: &Finding) -> Self {
+        match finding.kind {
+            ConditionKind::ExternalNameAccepted => Self::ExternalNameInvalid,
+            _ => Self::ExternalIPsRefused,
         }
     }
 
@@ -67,7 +81,9 @@ impl Happening {
             | Self::SyncLoadBalancerFailed
             | Self::UnAvailableLoadBalancer
             | Self::DeleteLoadBalancerFailed
-            | Self::ApprovalRequired => EventType::Warning,
+            | Self::ApprovalRequired
+            | Self::ExternalIPsRefused
+            | Self::ExternalNameInvalid => EventType::Warning,
         }
     }
 }

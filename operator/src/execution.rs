@@ -5,7 +5,7 @@ use std::{future::Future, time::Instant};
 use penstock_providers::{AnyProvider, Built, Desired, Owner, Plan, ProviderError};
 use serde_json::Value;
 
-use crate::{approval::Consent, metrics::Metrics};
+use crate::{approval::Consent, leadership::Gate, metrics::Metrics};
 
 /// How often a plan that no longer fits is made anew before the Service has to wait its turn again.
 const ATTEMPTS: usize = 3;
@@ -29,6 +29,7 @@ pub(crate) struct Execution<'a> {
     pub(crate) owner: &'a Owner,
     pub(crate) consent: &'a Consent,
     pub(crate) metrics: &'a Metrics,
+    pub(crate) gate: &'a Gate,
 }
 
 impl Execution<'_> {
@@ -73,6 +74,8 @@ impl Execution<'_> {
     /// A conflict ends the pass: what is left is planned anew.
     async fn apply(&self, steps: &[penstock_providers::Step<Value>]) -> Result<(), ProviderError> {
         for step in steps {
+            // One that has lost the lead must not touch what its successor builds.
+            self.gate.check().map_err(|lost| ProviderError::Retryable(lost.to_string()))?;
             match self.measured("apply", self.provider.apply(self.owner, step)).await {
                 Err(ProviderError::Conflict(why) | ProviderError::NotFound(why)) => {
                     tracing::debug!(why, "planning again");

@@ -6,10 +6,13 @@ use k8s_openapi::api::core::v1 as core;
 use penstock_crds::{LoadBalancerClassSpec, ProviderKind, Reason};
 use penstock_providers::{Desired, Surroundings, Target};
 
-use crate::class::{Classes, Membership, is_marked};
+use crate::{
+    class::{Classes, Membership, is_marked},
+    finding::Rules,
+};
 
 /// What counts for the decision besides the Service itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct World {
     /// All classes.
     pub classes: Classes,
@@ -17,6 +20,8 @@ pub struct World {
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// The nodes that may receive traffic, by name.
     pub targets: Vec<Target>,
+    /// What externalIPs and external names are examined against.
+    pub rules: Rules,
 }
 
 /// What a Service wants, and from whom.

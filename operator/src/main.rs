@@ -17,6 +17,10 @@ struct Flags {
     /// host's name and a random suffix]
     #[arg(long, env = "POD_NAME", value_name = "NAME")]
     identity: Option<Identity>,
+
+    /// The cluster's DNS domain: an ExternalName Service must not point at itself.
+    #[arg(long, default_value = "cluster.local")]
+    cluster_domain: String,
 }
 
 #[tokio::main]
@@ -24,11 +28,11 @@ async fn main() -> ExitCode {
     report_exit("penstock-operator", execute(Flags::parse()).await)
 }
 
-async fn execute(Flags { process, identity }: Flags) -> anyhow::Result<()> {
+async fn execute(Flags { process, identity, cluster_domain }: Flags) -> anyhow::Result<()> {
     init_logging(process.log_format, &process.log)?;
     let client = client().await?;
     let identity = identity.map_or_else(Identity::of_host, Ok)?;
     let http_address = process.http_address(9780);
-    let options = Options { namespace: process.namespace, http_address, identity };
+    let options = Options { namespace: process.namespace, http_address, identity, cluster_domain };
     Ok(run(client, options, shutdown_on_signal()?).await?)
 }

@@ -1,13 +1,14 @@
 //! What the operator measures of itself.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use penstock_crds::Reason;
 use penstock_model::{Family, ObjectKey};
+use penstock_providers::pool::PoolUsage;
 use penstock_runtime::Telemetry;
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -153,10 +154,12 @@ impl Metrics {
     }
 
     /// Sets the figures of all pools.
-    pub(crate) fn set_free(&self, pools: Vec<(String, Family, u128)>) {
-        for (pool, family, count) in pools {
-            let labels = PoolFamily { pool, family: format!("{family:?}") };
-            self.free.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+    pub(crate) fn set_free(&self, pools: &BTreeMap<String, PoolUsage>) {
+        for (pool, usage) in pools {
+            for (family, free) in [(Family::IPv4, usage.available_v4), (Family::IPv6, usage.available_v6)] {
+                let labels = PoolFamily { pool: pool.clone(), family: format!("{family:?}") };
+                self.free.get_or_create(&labels).set(free);
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     approval::{Consent, pending, question},
     class::{is_marked, served_by},
     events::Happening,
-    execution::{Execution, Outcome},
+    execution::Outcome,
     intent::Wanted,
     reconcile::{Context, RECHECK, ReconcileError, owner},
     record::{self, Verdict},
@@ -108,9 +108,8 @@ impl Context {
         let owner = &owner(service, key);
         let provider = self.fleet.outside(&record.spec.class).await?;
         self.sent_to_nodes.set(key, provider.capabilities().sends_to_nodes);
-        let execution =
-            Execution { provider: provider.as_ref(), owner, consent: &consent, metrics: &self.metrics };
-        let outcome = execution.carry_out(Some(&wanted.desired)).await;
+        let outcome =
+            self.execution(provider.as_ref(), owner, &consent).carry_out(Some(&wanted.desired)).await;
         if let Err(ProviderError::Auth(_)) = outcome {
             self.fleet.forget(&record.spec.class);
         }
@@ -258,8 +257,7 @@ impl Context {
         consent: &Consent,
     ) -> Result<Outcome, ProviderError> {
         let provider = self.fleet.outside(&record.spec.class).await?;
-        let execution = Execution { provider: provider.as_ref(), owner, consent, metrics: &self.metrics };
-        let outcome = execution.carry_out(None).await?;
+        let outcome = self.execution(provider.as_ref(), owner, consent).carry_out(None).await?;
         if outcome.held.is_none() {
             let removed = self.records.remove(record).await;
             removed.map_err(|e| ProviderError::Retryable(format!("the record cannot be removed: {e}")))?;

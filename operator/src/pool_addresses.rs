@@ -12,7 +12,7 @@ use penstock_providers::{Built, Desired, Provider, ProviderError};
 use crate::{
     approval::Consent,
     events::Happening,
-    execution::{Execution, Outcome},
+    execution::Outcome,
     intent::Wanted,
     reconcile::{Context, ReconcileError, owner},
     status::{Report, provisioned_message},
@@ -35,7 +35,7 @@ impl Context {
                 None => self.provisioned(service, key, &wanted.class_name, outcome).await,
             },
             Err(ProviderError::User { reason, message }) => {
-                self.hold_pool_addresses(service, key, reason, message).await
+                self.hold_pool_addresses(service, key, Some(&wanted.desired), reason, message).await
             }
             Err(ProviderError::Quota { reason, message }) => {
                 self.starve(service, key, &consent, reason, message).await
@@ -52,7 +52,7 @@ impl Context {
         desired: Option<&Desired>,
     ) -> Result<Outcome, ProviderError> {
         let (owner, provider) = (owner(service, key), self.fleet.pool.as_ref());
-        Execution { provider, owner: &owner, consent, metrics: &self.metrics }.carry_out(desired).await
+        self.execution(provider, &owner, consent).carry_out(desired).await
     }
 
     /// What it held before is free only once its status no longer shows it.
@@ -88,10 +88,11 @@ impl Context {
         &self,
         service: &Service,
         key: &ObjectKey,
+        desired: Option<&Desired>,
         reason: Reason,
         message: String,
     ) -> Result<Action, ReconcileError> {
-        if !self.fleet.pool.may_keep(key) {
+        if !self.fleet.pool.may_keep(key, desired) {
             return self.starve(service, key, &self.consent(service), reason, message).await;
         }
         let held = self.held(service, key).await?;
@@ -155,8 +156,11 @@ impl Context {
             return Ok(None);
         }
         let (owner, provider) = (owner(service, key), self.fleet.pool.as_ref());
-        let execution = Execution { provider, owner: &owner, consent, metrics: &self.metrics };
-        let asked = execution.ask_to_remove().await.map_err(ReconcileError::provider(key))?;
+        let asked = self
+            .execution(provider, &owner, consent)
+            .ask_to_remove()
+            .await
+            .map_err(ReconcileError::provider(key))?;
         self.ask(service, key, &asked).await
     }
 

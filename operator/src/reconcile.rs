@@ -13,7 +13,8 @@ use kube::{
 };
 use penstock_crds::{Approval, ProviderKind, Reason};
 use penstock_model::ObjectKey;
-use penstock_providers::{Owner, ProviderError};
+use penstock_providers::{AnyProvider, Owner, ProviderError};
+use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::{
@@ -21,9 +22,11 @@ use crate::{
     backoff::Backoff,
     class::served_by,
     events::{Events, Happening},
-    execution::Outcome,
+    execution::{Execution, Outcome},
+    finding::{findings, news as new_findings, patch as findings_patch},
     fleet::Fleet,
     intent::{Intent, World, intent},
+    leadership::Gate,
     metrics::Metrics,
     record::Records,
     status::{Report, patch},
@@ -52,6 +55,8 @@ pub(crate) struct Context {
     pub(crate) backoff: Backoff,
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
+    /// Open while this process leads.
+    pub(crate) gate: Gate,
 }
 
 /// Why a reconciliation has to be repeated.
@@ -159,6 +164,8 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 impl Context {
     async fn act(&self, service: &Service, key: &ObjectKey) -> Result<Action, ReconcileError> {
+        let examined = self.examine(service, key).await?;
+        let service = examined.as_ref().unwrap_or(service);
         let decided = intent(service, &self.world.read().unwrap_or_else(PoisonError::into_inner));
         match decided {
             Intent::Ignore => {
@@ -172,6 +179,29 @@ impl Context {
             Intent::Hold(reason, message) => self.hold(service, key, reason, message).await,
             Intent::CleanUp => self.clean_up(service, key).await,
         }
+    }
+
+    /// Whatever its type, a Service is told what of it is not served. Returns it as it is after that was written.
+    async fn examine(&self, service: &Service, key: &ObjectKey) -> Result<Option<Service>, ReconcileError> {
+        let found = {
+            let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
+            findings(service, &world.rules)
+        };
+        let Some(patch) = findings_patch(service, &found, Timestamp::now()) else { return Ok(None) };
+        let written = self.patch_status(key, &patch).await.map_err(ReconcileError::api(key))?;
+        for finding in new_findings(service, &found) {
+            self.events.tell(service, Happening::of_finding(finding), finding.message.clone());
+        }
+        Ok(Some(written))
+    }
+
+    pub(crate) fn execution<'a>(
+        &'a self,
+        provider: &'a dyn AnyProvider,
+        owner: &'a Owner,
+        consent: &'a Consent,
+    ) -> Execution<'a> {
+        Execution { provider, owner, consent, metrics: &self.metrics, gate: &self.gate }
     }
 
     /// A Service that is none of ours holds nothing, also when it was forced out of our hands. What was built for it
@@ -193,7 +223,7 @@ impl Context {
     ) -> Result<Action, ReconcileError> {
         match self.recorded(service, key).await? {
             Some(built) => self.wait(service, key, Report::waiting(built, reason, message)).await,
-            None => self.hold_pool_addresses(service, key, reason, message).await,
+            None => self.hold_pool_addresses(service, key, None, reason, message).await,
         }
     }
 
@@ -255,17 +285,20 @@ impl Context {
         report: &Report,
     ) -> Result<Option<Service>, ReconcileError> {
         let Some(patch) = patch(service, report, Timestamp::now()) else { return Ok(None) };
-        let api: Api<Service> = Api::namespaced(self.client.clone(), &key.namespace);
-        let written = api.patch_status(&key.name, &PatchParams::default(), &Patch::Strategic(patch)).await;
-        match written {
-            Ok(mut service) => {
-                self.metrics.wrote();
-                service.managed_fields_mut().clear();
-                Ok(Some(service))
-            }
+        match self.patch_status(key, &patch).await {
+            Ok(service) => Ok(Some(service)),
             Err(kube::Error::Api(answer)) if answer.is_not_found() && report.is_cleaned_up() => Ok(None),
             Err(error) => Err(ReconcileError::api(key)(error)),
         }
+    }
+
+    async fn patch_status(&self, key: &ObjectKey, patch: &Value) -> kube::Result<Service> {
+        let api: Api<Service> = Api::namespaced(self.client.clone(), &key.namespace);
+        let params = PatchParams::default();
+        let mut service = api.patch_status(&key.name, &params, &Patch::Strategic(patch)).await?;
+        self.metrics.wrote();
+        service.managed_fields_mut().clear();
+        Ok(service)
     }
 }
 

@@ -30,9 +30,10 @@ use crate::{
     backoff::Backoff,
     configuration::Configuration,
     events::Events,
+    finding::Rules,
     fleet::Fleet,
     intent::World,
-    leadership::{Candidate, Identity, LeadershipError},
+    leadership::{Candidate, Gate, Identity, LeadershipError},
     metrics::Metrics,
     neighbourhood::Neighbourhood,
     orphan::collect_orphans,
@@ -51,6 +52,8 @@ pub struct Options {
     pub namespace: String,
     /// Where metrics and health are served.
     pub http_address: SocketAddr,
+    /// The cluster's DNS domain.
+    pub cluster_domain: String,
     /// Under which name this process leads.
     pub identity: Identity,
 }
@@ -85,8 +88,8 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         // One that stands by is ready, or a rollout would wait for ever for the leader that it is to replace.
         let acquired = candidate.acquire(&stop, || readiness.set_ready()).await?;
         let Some(leadership) = acquired else { return Ok(()) };
-        let client = leadership.client();
-        let work = control(client, options.namespace, metrics, || readiness.set_ready(), &stop);
+        let lead = Lead { client: leadership.client(), gate: leadership.gate(), options };
+        let work = control(lead, metrics, || readiness.set_ready(), &stop);
         leadership.lead(work).await
     };
     let http = async { http.await.map_err(OperatorError::from) };
@@ -94,15 +97,23 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     Ok(())
 }
 
+/// With what the leader works.
+struct Lead {
+    client: Client,
+    gate: Gate,
+    options: Options,
+}
+
 /// Watches everything beside the Services. A stop lets the reconciliations under way end.
 async fn control(
-    client: Client,
-    namespace: String,
+    Lead { client, gate, options: Options { namespace, cluster_domain, .. } }: Lead,
     metrics: Metrics,
     ready: impl FnOnce(),
     stop: &CancellationToken,
 ) -> Result<(), OperatorError> {
-    let (pool, world) = (Arc::new(PoolProvider::default()), Arc::new(RwLock::new(World::default())));
+    let rules = Rules { cluster_domain, ..Rules::default() };
+    let world = Arc::new(RwLock::new(World { rules, ..World::default() }));
+    let pool = Arc::new(PoolProvider::default());
     let (pools_used, (reader, writer)) = (Arc::new(Notify::new()), reflector::store());
     let ((changed, changes), (wake, woken)) = (unbounded(), unbounded());
     let sent_to_nodes = Arc::new(WakeList::new(wake.clone()));
@@ -135,6 +146,7 @@ async fn control(
         backoff: Backoff::default(),
         events: Events::start(client.clone()),
         metrics,
+        gate,
         client,
     });
     let services = async {
@@ -165,7 +177,9 @@ async fn adopt_known(
     }
     let world = context.world.read().unwrap_or_else(PoisonError::into_inner).clone();
     let adopted = adopt_all(&context.client, &context.fleet.pool, &world).await;
-    adopted.map_err(|error| OperatorError::List(Box::new(error)))
+    adopted.map_err(|error| OperatorError::List(Box::new(error)))?;
+    context.pools_used.notify_one();
+    Ok(())
 }
 
 /// What makes the controller look at Services.

@@ -92,7 +92,12 @@ impl Fixture {
         let client = self.operator_client().await?;
         let http_address = SocketAddr::from(([127, 0, 0, 1], 0));
         let identity = "operator".parse()?;
-        let options = Options { namespace: "penstock-system".into(), http_address, identity };
+        let options = Options {
+            namespace: "penstock-system".into(),
+            cluster_domain: "cluster.local".into(),
+            http_address,
+            identity,
+        };
         let stop = CancellationToken::new();
         let task = tokio::spawn(penstock_operator::run(client, options, stop.clone()));
         self.operator = Some((stop, task));

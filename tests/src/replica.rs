@@ -118,6 +118,7 @@ impl Fixture {
     pub async fn replica(&self, identity: &str, protocol: &Protocol) -> Result<Replica> {
         let client = protocol.recorded(identity, self.operator_client().await?);
         let options = Options {
+            cluster_domain: "cluster.local".into(),
             namespace: "penstock-system".into(),
             http_address: SocketAddr::from(([127, 0, 0, 1], 0)),
             identity: identity.parse()?,

@@ -37,7 +37,7 @@ pub struct FamilyNeed {
 
 /// Leave to have the same address as other Services: with the same key, without a port in common, and all with
 /// external traffic policy Cluster or with the same selector.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sharing {
     /// What the Services have to agree on.
@@ -188,7 +188,7 @@ fn selection(service: &Service, around: &Surroundings<'_>) -> Selection {
     }
 }
 
-fn sharing(object: &core::Service, service: &Service) -> Option<Sharing> {
+pub(crate) fn sharing(object: &core::Service, service: &Service) -> Option<Sharing> {
     let (_, key) = annotation(object, &[ALLOW_SHARED_IP, ALLOW_SHARED_IP_METALLB])?;
     let selector = object.spec.as_ref().and_then(|s| s.selector.clone()).unwrap_or_default();
     let sharing = Sharing { key: key.to_owned(), traffic_policy: service.external_policy, selector };

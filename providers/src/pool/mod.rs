@@ -6,20 +6,31 @@
 mod allocation_error;
 mod allocator;
 mod free;
+mod numbering;
+mod occupants;
+mod pinning;
 mod pools;
+mod rejection;
+mod search;
+mod shared;
 mod stock;
+mod terms;
 
 use std::{
     net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use penstock_model::{Family, ObjectKey, Protocol};
+use penstock_model::{ObjectKey, Protocol};
 use serde::{Deserialize, Serialize};
 
 pub use allocation_error::AllocationError;
 pub use allocator::{Allocator, Assignment};
+pub use pinning::Pinning;
 pub use pools::{Pool, Refused, Verdicts, judge};
+pub use rejection::Rejection;
+pub use stock::PoolUsage;
+pub use terms::{Clash, ClashCause, Terms, UsedPort};
 
 use crate::{Built, Capabilities, Desired, Owner, Plan, Provider, ProviderError, Risk, Step};
 
@@ -35,8 +46,12 @@ pub enum Action {
 
 /// What a Service holds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Observed {
     held: Option<Built>,
+    /// On what terms it shares that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    terms: Option<Terms>,
 }
 
 /// The provider `pool`.
@@ -52,16 +67,33 @@ impl PoolProvider {
         self.lock().set_pools(usable.collect());
     }
 
-    /// Whether nothing but a wish of the Service itself speaks against what it holds.
-    pub fn may_keep(&self, service: &ObjectKey) -> bool {
-        self.lock().may_keep(service)
+    /// Whether nothing but a request of the Service itself speaks against what it holds; `desired` where that can be
+    /// read.
+    pub fn may_keep(&self, service: &ObjectKey, desired: Option<&Desired>) -> bool {
+        self.lock().may_keep(service, desired)
     }
 
     /// Takes over what a status says, before the first allocation after a start; `origin` is the pool that the
-    /// addresses came from, as far as that is written down. Returns the addresses that another Service was found
-    /// to hold already.
-    pub fn adopt(&self, service: &ObjectKey, addresses: &[IpAddr], origin: Option<&str>) -> Vec<IpAddr> {
-        self.lock().adopt(service, addresses, origin)
+    /// addresses came from, as far as that is written down, `terms` are the Service's ([`Terms::of_object`], also of one
+    /// on its way out). Of Services that clash the first stays, so the oldest is to be adopted first. Returns the
+    /// clashes.
+    pub fn adopt(
+        &self,
+        service: &ObjectKey,
+        addresses: &[IpAddr],
+        origin: Option<&str>,
+        terms: Option<&Terms>,
+    ) -> Vec<Clash> {
+        self.lock().adopt(service, addresses, origin, terms)
+    }
+
+    /// What each pool would give the Service if it had nothing, or why not, in the order in which they are looked into.
+    pub fn consider(
+        &self,
+        service: &ObjectKey,
+        desired: &Desired,
+    ) -> Vec<(String, Result<Vec<IpAddr>, Rejection>)> {
+        self.lock().consider(service, desired)
     }
 
     /// The Service's status shows what it holds and nothing older: whatever was kept back until then may be given
@@ -77,9 +109,9 @@ impl PoolProvider {
         allocator.release(service).then_some(held)
     }
 
-    /// Free addresses of each pool and family.
-    pub fn free(&self) -> Vec<(String, Family, u128)> {
-        self.lock().free().map(|(pool, family, count)| (pool.to_owned(), family, count)).collect()
+    /// How many addresses of each pool are assigned and free, by name.
+    pub fn usage(&self) -> Vec<(String, PoolUsage)> {
+        self.lock().usage()
     }
 
     fn lock(&self) -> MutexGuard<'_, Allocator> {
@@ -91,9 +123,9 @@ impl From<AllocationError> for ProviderError {
     fn from(error: AllocationError) -> Self {
         let (reason, message) = (error.reason(), error.to_string());
         match error {
-            AllocationError::NoPool
-            | AllocationError::NoAutomaticPool
-            | AllocationError::Exhausted { .. } => Self::Quota { reason, message },
+            AllocationError::NoPool | AllocationError::NoPoolForIt(_) | AllocationError::Exhausted { .. } => {
+                Self::Quota { reason, message }
+            }
             _ => Self::User { reason, message },
         }
     }
@@ -115,7 +147,9 @@ impl Provider for PoolProvider {
     }
 
     async fn observe(&self, owner: &Owner) -> Result<Observed, ProviderError> {
-        Ok(Observed { held: self.lock().holding(&owner.service).cloned() })
+        let allocator = self.lock();
+        let (held, terms) = (allocator.holding(&owner.service), allocator.terms(&owner.service));
+        Ok(Observed { held: held.cloned(), terms: terms.cloned() })
     }
 
     fn plan(
@@ -160,7 +194,10 @@ fn release(observed: &Observed) -> Plan<Action> {
 fn assign(wanted: Assignment, observed: &Observed) -> Plan<Action> {
     let (reason, risk) = match &observed.held {
         Some(held) if held.addresses == wanted.addresses => match held.pool.as_deref().unwrap_or_default() {
-            pool if pool == wanted.pool => return Plan::empty(),
+            pool if pool == wanted.pool && observed.terms == wanted.terms => return Plan::empty(),
+            pool if pool == wanted.pool => {
+                ("the sharing key, ports or policy changed, and the address can stay".to_owned(), Risk::Safe)
+            }
             pool => {
                 (format!("the addresses of IPAddressPool {pool:?} are {:?}'s now", wanted.pool), Risk::Safe)
             }

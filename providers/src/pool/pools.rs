@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use penstock_crds::{AddressRange, IPAddressPool, Reason};
 
+use super::pinning::Pinning;
+
 /// A pool in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
@@ -14,6 +16,15 @@ pub struct Pool {
     pub auto_assign: bool,
     /// Without .0 and .255.
     pub avoid_buggy_ips: bool,
+    /// Whom it serves; `None` for everybody.
+    pub pinning: Option<Pinning>,
+}
+
+impl Pool {
+    /// Pools of a lower rank are looked into first: pinned ones by priority, then the others.
+    pub(super) fn rank(&self) -> (bool, u32) {
+        (self.pinning.is_none(), self.pinning.as_ref().map_or(0, |pinning| pinning.priority))
+    }
 }
 
 /// Why a pool is not in use.
@@ -52,8 +63,10 @@ fn read(object: &IPAddressPool) -> Result<Pool, Refused> {
     if let Some(message) = twice {
         return Err(Refused { reason: Reason::Overlaps, message });
     }
+    let pinning = object.spec.service_allocation.as_ref().map(Pinning::read).transpose();
+    let pinning = pinning.map_err(|e| Refused { reason: Reason::Invalid, message: e.to_string() })?;
     let (auto_assign, avoid_buggy_ips) = (object.spec.auto_assign, object.spec.avoid_buggy_ips);
-    Ok(Pool { ranges, auto_assign, avoid_buggy_ips })
+    Ok(Pool { ranges, auto_assign, avoid_buggy_ips, pinning })
 }
 
 fn disjoint(pool: Pool, accepted: &Verdicts) -> Result<Pool, Refused> {
@@ -89,6 +102,19 @@ mod tests {
             pool("good", "2026-01-02T00:00:00Z", &["10.0.0.0/30"]),
         ]);
         assert!(verdicts["bad"].as_ref().unwrap_err().message.contains("nonsense"));
+        assert!(verdicts["good"].is_ok());
+    }
+
+    #[test]
+    fn a_selector_that_cannot_be_read_refuses_its_pool_only() {
+        let mut bad = pool("bad", "2026-01-01T00:00:00Z", &["10.0.0.0/30"]);
+        let allocation =
+            json!({"serviceSelectors": [{"matchExpressions": [{"key": "a", "operator": "Near"}]}]});
+        bad.spec.service_allocation = Some(serde_json::from_value(allocation).unwrap());
+        let verdicts = judge(&[bad, pool("good", "2026-01-02T00:00:00Z", &["10.0.1.0/30"])]);
+        let refused = verdicts["bad"].as_ref().unwrap_err();
+        let sentence = "spec.serviceAllocation.serviceSelectors[0]: the operator \"Near\" is none of";
+        assert!(refused.message.starts_with(sentence), "{}", refused.message);
         assert!(verdicts["good"].is_ok());
     }
 

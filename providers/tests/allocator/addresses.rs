@@ -1,61 +1,14 @@
-//! The allocator's promises: no address twice, addresses stay, everything free is found again.
+//! Addresses of one or more pools, without selectors and without sharing.
 
-#![allow(clippy::unwrap_used)] // a test may panic
+use std::collections::BTreeMap;
 
-use std::{collections::BTreeMap, net::IpAddr};
-
-use penstock_model::{Family, ObjectKey};
+use penstock_model::Family;
 use penstock_providers::{
-    Desired, FamilyNeed, Request,
-    pool::{AllocationError, Allocator, Assignment, Pool},
+    Desired,
+    pool::{AllocationError, Allocator, Clash, ClashCause, Pool, PoolUsage},
 };
-use proptest::prelude::*;
 
-fn pool(addresses: &[&str]) -> Pool {
-    let ranges = addresses.iter().map(|text| text.parse().unwrap()).collect();
-    Pool { ranges, auto_assign: true, avoid_buggy_ips: false }
-}
-
-fn allocator(pools: &[(&str, &[&str])]) -> Allocator {
-    let mut allocator = Allocator::default();
-    allocator
-        .set_pools(pools.iter().map(|(name, addresses)| ((*name).to_owned(), pool(addresses))).collect());
-    allocator
-}
-
-fn key(name: impl Into<String>) -> ObjectKey {
-    ObjectKey::new("default", name)
-}
-
-fn wants(families: &[(Family, bool)]) -> Desired {
-    let families =
-        families.iter().map(|(family, required)| FamilyNeed { family: *family, required: *required });
-    Desired { families: families.collect(), ..Desired::default() }
-}
-
-fn v4() -> Desired {
-    wants(&[(Family::IPv4, true)])
-}
-
-fn asks_for(addresses: &[&str]) -> Desired {
-    let addresses = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
-    Desired { request: Request { addresses, ..Request::default() }, ..v4() }
-}
-
-fn assign(
-    allocator: &mut Allocator,
-    name: impl Into<String>,
-    desired: &Desired,
-) -> Result<Assignment, AllocationError> {
-    let service = key(name);
-    let assignment = allocator.choose(&service, desired)?;
-    allocator.commit(&service, &assignment)?;
-    Ok(assignment)
-}
-
-fn addresses(assignment: &Assignment) -> Vec<String> {
-    assignment.addresses.iter().map(ToString::to_string).collect()
-}
+use crate::builders::{addresses, allocator, asks_for, assign, key, pool, v4, wants};
 
 #[test]
 fn the_lowest_free_address_of_the_first_pool() {
@@ -104,19 +57,20 @@ fn deleting_a_pool_takes_nobodys_address_editing_it_does() {
 fn a_restart_remembers_which_pool_an_address_came_from() {
     let held = ["10.0.0.0".parse().unwrap()];
     let mut edited = allocator(&[("a", &["10.0.0.1/32"])]);
-    edited.adopt(&key("s"), &held, Some("a"));
+    edited.adopt(&key("s"), &held, Some("a"), None);
     assert_eq!(addresses(&assign(&mut edited, "s", &v4()).unwrap()), ["10.0.0.1"]);
     let mut deleted = allocator(&[("b", &["10.1.0.0/30"])]);
-    deleted.adopt(&key("s"), &held, Some("a"));
+    deleted.adopt(&key("s"), &held, Some("a"), None);
     assert_eq!(addresses(&assign(&mut deleted, "s", &v4()).unwrap()), ["10.0.0.0"]);
 }
 
 #[test]
 fn adopted_addresses_are_never_given_again() {
     let mut allocator = allocator(&[("a", &["10.0.0.0/31"])]);
-    assert!(allocator.adopt(&key("old"), &["10.0.0.0".parse().unwrap()], None).is_empty());
-    let conflict = allocator.adopt(&key("twin"), &["10.0.0.0".parse().unwrap()], None);
-    assert_eq!(conflict, ["10.0.0.0".parse::<IpAddr>().unwrap()]);
+    let ip = "10.0.0.0".parse().unwrap();
+    assert!(allocator.adopt(&key("old"), &[ip], None, None).is_empty());
+    let clashes = allocator.adopt(&key("twin"), &[ip], None, None);
+    assert_eq!(clashes, [Clash { ip, holder: key("old"), cause: ClashCause::NotShared }]);
     assert_eq!(addresses(&assign(&mut allocator, "new", &v4()).unwrap()), ["10.0.0.1"]);
     assert_eq!(addresses(&assign(&mut allocator, "old", &v4()).unwrap()), ["10.0.0.0"]);
 }
@@ -129,7 +83,11 @@ fn a_request_is_met_exactly_or_refused_with_its_reason() {
         assign(allocator, "t", desired).unwrap_err().to_string()
     };
     let taken = sentence(&mut allocator, &asks_for(&["10.0.0.2"]));
-    assert_eq!(taken, "the Service asks for 10.0.0.2, which Service default/s holds");
+    assert_eq!(
+        taken,
+        "the Service cannot have the address that it asks for: Service default/s holds 10.0.0.2: to share it, both \
+         Services need the same annotation penstock.dev/allow-shared-ip"
+    );
     let outside = sentence(&mut allocator, &asks_for(&["10.9.9.9"]));
     assert_eq!(outside, "the Service asks for 10.9.9.9, which is in no IPAddressPool that it may use");
     let foreign = sentence(&mut allocator, &asks_for(&["2001:db8::1"]));
@@ -157,7 +115,10 @@ fn required_dual_stack_gets_both_or_nothing_preferred_what_there_is() {
     allocator.set_pools(BTreeMap::from([("a".into(), pool(&["10.0.0.0/30"]))]));
     assert_eq!(addresses(&assign(&mut allocator, "p2", &preferred).unwrap()), ["10.0.0.0"]);
     let error = assign(&mut allocator, "r2", &required).unwrap_err();
-    assert_eq!(error.to_string(), "no free IPv6 and IPv4 address in IPAddressPool a");
+    assert_eq!(
+        error.to_string(),
+        "no free IPv6 and IPv4 address in IPAddressPool a: there are no IPv6 addresses in spec.addresses"
+    );
 }
 
 #[test]
@@ -187,68 +148,54 @@ fn buggy_addresses_are_left_out_where_the_pool_says_so() {
         (0..2).map(|n| addresses(&assign(&mut allocator, format!("s{n}"), &v4()).unwrap())).collect();
     assert_eq!(given, [["10.0.0.254"], ["10.0.1.1"]]);
     assert!(assign(&mut allocator, "third", &v4()).is_err());
+    let error = assign(&mut allocator, "fourth", &asks_for(&["10.0.1.0"])).unwrap_err().to_string();
+    assert!(
+        error.ends_with("10.0.1.0, which IPAddressPool a leaves out: its spec.avoidBuggyIPs is true"),
+        "{error}"
+    );
+    let usage = PoolUsage { assigned_v4: 2, ..PoolUsage::default() };
+    assert_eq!(allocator.usage(), [("a".to_owned(), usage)]);
 }
 
-#[derive(Clone, Debug)]
-enum Event {
-    Want(u8, bool),
-    Ask(u8, u8),
-    Release(u8),
-    Pools(u8),
+#[test]
+fn a_pool_of_single_addresses_of_which_most_are_left_out() {
+    let entries: Vec<String> =
+        (0..=255).map(|n| format!("10.0.{n}.{}/32", if n == 200 { 7 } else { 0 })).collect();
+    let entries: Vec<&str> = entries.iter().map(String::as_str).collect();
+    let mut allocator = Allocator::default();
+    allocator.set_pools(BTreeMap::from([("a".into(), Pool { avoid_buggy_ips: true, ..pool(&entries) })]));
+    assert_eq!(addresses(&assign(&mut allocator, "s", &v4()).unwrap()), ["10.0.200.7"]);
 }
 
-fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        4 => (0u8..12, any::<bool>()).prop_map(|(s, dual)| Event::Want(s, dual)),
-        2 => (0u8..12, 0u8..10).prop_map(|(s, ip)| Event::Ask(s, ip)),
-        2 => (0u8..12).prop_map(Event::Release),
-        1 => (0u8..3).prop_map(Event::Pools),
-    ]
+#[test]
+fn usage_counts_what_is_held_or_still_shown() {
+    let mut allocator = allocator(&[("a", &["10.0.0.0/30", "2001:db8::/64"])]);
+    let dual = wants(&[(Family::IPv4, true), (Family::IPv6, true)]);
+    assign(&mut allocator, "s", &dual).unwrap();
+    let usage = |assigned_v4, assigned_v6| PoolUsage {
+        assigned_v4,
+        assigned_v6,
+        available_v4: 4 - assigned_v4,
+        available_v6: i64::MAX,
+    };
+    assert_eq!(allocator.usage(), [("a".to_owned(), usage(1, 1))]);
+    assign(&mut allocator, "s", &asks_for(&["10.0.0.3"])).unwrap();
+    assert_eq!(allocator.usage(), [("a".to_owned(), usage(2, 1))]);
+    allocator.reported(&key("s"));
+    assert_eq!(allocator.usage(), [("a".to_owned(), usage(1, 0))]);
 }
 
-fn pool_set(choice: u8) -> BTreeMap<String, Pool> {
-    let sets: [&[(&str, &[&str])]; 3] = [
-        &[("a", &["10.0.0.0-10.0.0.4"]), ("b", &["10.0.0.5-10.0.0.9", "2001:db8::/126"])],
-        &[("b", &["10.0.0.2-10.0.0.7", "2001:db8::/127"])],
-        &[],
-    ];
-    sets[usize::from(choice)].iter().map(|(name, list)| ((*name).to_owned(), pool(list))).collect()
-}
-
-proptest! {
-    /// Whatever happens: no address has two holders, a repeated choice changes nothing, and after everybody
-    /// has left, the first address is free again.
-    #[test]
-    fn no_address_twice_and_no_needless_move(events in prop::collection::vec(event(), 0..120)) {
-        let mut allocator = Allocator::default();
-        allocator.set_pools(pool_set(0));
-        for event in events {
-            match event {
-                Event::Want(s, dual) => {
-                    let desired = if dual { wants(&[(Family::IPv4, true), (Family::IPv6, true)]) } else { v4() };
-                    if let Ok(first) = assign(&mut allocator, s.to_string(), &desired) {
-                        prop_assert_eq!(assign(&mut allocator, s.to_string(), &desired), Ok(first));
-                    }
-                }
-                Event::Ask(s, ip) => {
-                    let _ = assign(&mut allocator, s.to_string(), &asks_for(&[&format!("10.0.0.{ip}")]));
-                }
-                Event::Release(s) => {
-                    allocator.release(&key(s.to_string()));
-                }
-                Event::Pools(choice) => allocator.set_pools(pool_set(choice)),
-            }
-            let mut held: Vec<IpAddr> =
-                (0..12).filter_map(|s| allocator.holding(&key(s.to_string()))).flat_map(|b| b.addresses.clone()).collect();
-            let count = held.len();
-            held.sort_unstable();
-            held.dedup();
-            prop_assert_eq!(held.len(), count);
-        }
-        allocator.set_pools(pool_set(0));
-        (0..12).for_each(|s| { allocator.release(&key(s.to_string())); });
-        let free: Vec<_> = allocator.free().map(|(pool, family, count)| (pool.to_owned(), family, count)).collect();
-        let expected = [("a", Family::IPv4, 5), ("a", Family::IPv6, 0), ("b", Family::IPv4, 5), ("b", Family::IPv6, 4)];
-        prop_assert_eq!(free, expected.map(|(pool, family, count)| (pool.to_owned(), family, count)));
+/// Not a measurement: linear work per allocation would take minutes here.
+#[test]
+fn ten_thousand_addresses_of_the_largest_pools() {
+    let mut allocator = allocator(&[("a", &["10.0.0.0/8", "2001:db8::/64"])]);
+    let dual = wants(&[(Family::IPv4, true), (Family::IPv6, true)]);
+    for n in 0..10_000 {
+        assign(&mut allocator, format!("s{n}"), &dual).unwrap();
     }
+    let (_, usage) = &allocator.usage()[0];
+    assert_eq!((usage.assigned_v4, usage.assigned_v6), (10_000, 10_000));
+    assert_eq!(allocator.holding(&key("s9999")).unwrap().addresses[0].to_string(), "10.0.39.15");
+    (0..10_000).for_each(|n| assert!(allocator.release(&key(format!("s{n}")))));
+    assert_eq!(allocator.usage()[0].1.available_v4, 1 << 24);
 }
