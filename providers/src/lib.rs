@@ -11,6 +11,7 @@ mod error;
 mod plan;
 pub mod pool;
 mod provider;
+pub mod webhook;
 
 pub use any::{Answer, AnyProvider};
 pub use capability::Capabilities;

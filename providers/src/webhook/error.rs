@@ -1,0 +1,20 @@
+//! Why there is no provider for a class.
+
+/// Parameters of a class, or a token, that nothing can be called with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WebhookError {
+    /// The URL.
+    #[error("spec.webhook.url {0}")]
+    Url(String),
+    /// The token. What it is stays unsaid.
+    #[error(
+        "the token in the Secret of spec.webhook.tokenSecret is empty or not printable ASCII without spaces"
+    )]
+    Token,
+    /// No TLS on this machine.
+    #[error("no TLS for spec.webhook.url: {0}")]
+    Tls(String),
+    /// No HTTP client.
+    #[error("no HTTP client for spec.webhook.url: {0}")]
+    Client(String),
+}
