@@ -104,12 +104,13 @@ impl<A: Serialize> Plan<A> {
     }
 }
 
-/// 16 hexadecimal digits of the SHA-256 of the value's JSON.
+/// 16 hexadecimal digits of the SHA-256 of the value's JSON. The keys of objects are sorted first: a plan has the same
+/// hash whether its actions are a provider's own or, behind [`crate::AnyProvider`], JSON already.
 ///
 /// # Errors
 /// A value that cannot be written as JSON.
 pub fn fingerprint(value: &impl Serialize) -> serde_json::Result<String> {
-    let digest = Sha256::digest(serde_json::to_vec(value)?);
+    let digest = Sha256::digest(serde_json::to_vec(&serde_json::to_value(value)?)?);
     Ok(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }
 
