@@ -18,12 +18,23 @@ fn dependencies(name: &str) -> BTreeSet<String> {
 
 #[test]
 fn model_and_crds_know_neither_a_runtime_nor_a_client() {
-    for name in ["penstock-model", "penstock-crds", "penstock-providers"] {
-        let found = dependencies(name);
-        assert!(found.contains("k8s_openapi"), "{name}: {found:?}");
-        for forbidden in ["tokio", "kube_client", "kube_runtime", "hyper"] {
-            assert!(!found.contains(forbidden), "{name} depends on {forbidden}");
-        }
+    for name in ["penstock-model", "penstock-crds"] {
+        free_of(name, &["tokio", "kube_client", "kube_runtime", "hyper"]);
+    }
+}
+
+/// A provider calls what is outside and so has an HTTP client. What it may not know is the API server: all that it
+/// learns of the cluster are its arguments. And ring is the only provider of cryptography that we ship.
+#[test]
+fn providers_know_no_kube_client() {
+    free_of("penstock-providers", &["kube_client", "kube_runtime", "aws_lc_rs", "openssl", "native_tls"]);
+}
+
+fn free_of(name: &str, forbidden: &[&str]) {
+    let found = dependencies(name);
+    assert!(found.contains("k8s_openapi"), "{name}: {found:?}");
+    for library in forbidden {
+        assert!(!found.contains(*library), "{name} depends on {library}");
     }
 }
 

@@ -7,6 +7,8 @@
 mod answer;
 mod balancer;
 mod change;
+#[cfg(test)]
+mod document;
 mod endpoint;
 mod error;
 mod planner;
