@@ -1,6 +1,7 @@
 //! Tests across crates: the operator on a real etcd and kube-apiserver, under the RBAC that it is shipped with.
 
 pub mod replica;
+pub mod webhook_endpoint;
 
 use std::{
     net::SocketAddr,
