@@ -8,7 +8,7 @@ use std::{
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use penstock_crds::{LoadBalancerClassSpec, ProviderKind, WebhookParameters};
-use penstock_providers::{AnyProvider, ProviderError, pool::PoolProvider};
+use penstock_providers::{AnyProvider, ProviderError, pool::PoolProvider, webhook::WebhookProvider};
 
 /// The Secret's key that holds a bearer token.
 const TOKEN: &str = "token";
@@ -54,10 +54,8 @@ impl Fleet {
         match (class.provider, &class.webhook) {
             (ProviderKind::Webhook, Some(parameters)) => {
                 let token = self.token(parameters).await?;
-                {
-                    let _ = token;
-                    Err(ProviderError::refused("not yet"))
-                }
+                let made = WebhookProvider::new(parameters, token);
+                Ok(Arc::new(made.map_err(|error| ProviderError::refused(error.to_string()))?))
             }
             (ProviderKind::Webhook, None) => {
                 Err(ProviderError::refused("the class has no spec.webhook: say where the endpoint is"))
