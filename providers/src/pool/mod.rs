@@ -210,3 +210,27 @@ fn assign(wanted: Assignment, observed: &Observed) -> Plan<Action> {
     };
     Plan { steps: vec![Step { action: Action::Assign(wanted), reason, risk, calls: 0 }] }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changed_terms_are_a_safe_step_although_the_address_stays() {
+        let terms = |port| Terms {
+            sharing: crate::Sharing {
+                key: "k".into(),
+                traffic_policy: penstock_model::TrafficPolicy::Cluster,
+                selector: std::collections::BTreeMap::new(),
+            },
+            ports: [UsedPort { port, protocol: Protocol::Tcp }].into(),
+        };
+        let addresses = vec![IpAddr::from([10, 0, 0, 1])];
+        let held = Built { addresses: addresses.clone(), pool: Some("a".into()), ..Built::default() };
+        let observed = Observed { held: Some(held), terms: Some(terms(80)) };
+        let wanted =
+            |port| Assignment { pool: "a".into(), addresses: addresses.clone(), terms: Some(terms(port)) };
+        assert!(assign(wanted(80), &observed).is_empty());
+        assert_eq!(assign(wanted(81), &observed).steps[0].risk, Risk::Safe);
+    }
+}
