@@ -72,11 +72,21 @@ const METALLB: Module = Module {
     folders: &["config/crd/bases", "config/rbac"],
 };
 
+const HELM: Module = Module {
+    name: "helm",
+    pinned: "helm.sh/helm/v4",
+    go_mod: include_str!("../tools/helm/go.mod"),
+    go_sum: include_str!("../tools/helm/go.sum"),
+    programs: &[("helm.sh/helm/v4/cmd/helm", "helm")],
+    folders: &[],
+};
+
 /// The built programs.
 #[derive(Debug, Clone)]
 pub struct Tools {
     kubernetes: PathBuf,
     etcd: PathBuf,
+    helm: PathBuf,
 }
 
 impl Tools {
@@ -86,7 +96,7 @@ impl Tools {
     /// When Go is missing or a build fails; the compiler's words are in the message.
     pub fn build() -> Result<Self> {
         let cache = cache_dir()?;
-        Ok(Self { kubernetes: KUBERNETES.build(&cache)?, etcd: ETCD.build(&cache)? })
+        Ok(Self { kubernetes: KUBERNETES.build(&cache)?, etcd: ETCD.build(&cache)?, helm: HELM.build(&cache)? })
     }
 
     /// A program of Kubernetes: kube-apiserver, kube-controller-manager, kube-scheduler, kubelet or kubectl.
@@ -102,6 +112,11 @@ impl Tools {
     /// etcd.
     pub fn etcd(&self) -> PathBuf {
         self.etcd.join("etcd")
+    }
+
+    /// helm.
+    pub fn helm(&self) -> PathBuf {
+        self.helm.join("helm")
     }
 }
 
@@ -201,9 +216,12 @@ fn built_name(package: &str) -> &str {
     package.rsplit('/').find(|part| !is_version(part)).unwrap_or(package)
 }
 
-/// Kubernetes programs take their version from the linker; without it kubelets register as v0.0.0-master.
+/// Kubernetes programs and helm take their version from the linker; without it kubelets register as v0.0.0-master.
 fn linker_flags(pinned: &str, version: &str) -> String {
     let mut flags = "-s -w".to_owned();
+    if pinned == HELM.pinned {
+        return flags + &format!(" -X helm.sh/helm/v4/internal/version.version={version}");
+    }
     if pinned != KUBERNETES.pinned {
         return flags;
     }
@@ -278,14 +296,16 @@ mod tests {
         assert!(version_of(KUBERNETES.go_mod, KUBERNETES.pinned).unwrap().starts_with("v1.36."));
         assert!(version_of(ETCD.go_mod, ETCD.pinned).unwrap().starts_with("v3."));
         assert!(MetalLb::version().starts_with("v0.15."));
+        assert!(version_of(HELM.go_mod, HELM.pinned).unwrap().starts_with("v4."));
         assert_eq!(version_of("replace a.b/c => a.b/c v1\n", "a.b/c"), None);
     }
 
     #[test]
-    fn kubernetes_gets_its_version_from_the_linker() {
+    fn kubernetes_and_helm_get_their_version_from_the_linker() {
         let flags = linker_flags(KUBERNETES.pinned, "v1.36.3");
         assert!(flags.contains("version.gitVersion=v1.36.3 "), "{flags}");
         assert!(flags.contains("version.gitMinor=36 "), "{flags}");
+        assert!(linker_flags(HELM.pinned, "v4.3.1").ends_with("version.version=v4.3.1"));
         assert_eq!(linker_flags(ETCD.pinned, "v3.7.3"), "-s -w");
     }
 
