@@ -3,10 +3,10 @@
 use std::{error::Error, fs, path::Path};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("yaml");
-    for (name, definition) in penstock_crds::definitions() {
-        fs::write(folder.join(name), yaml_serde::to_string(&definition)?)?;
-        println!("wrote crds/yaml/{name}");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for (path, definition) in penstock_crds::generated() {
+        fs::write(root.join(&path), yaml_serde::to_string(&definition)?)?;
+        println!("wrote {path}");
     }
     Ok(())
 }

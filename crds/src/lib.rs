@@ -55,3 +55,24 @@ pub fn definitions() -> Vec<(&'static str, CustomResourceDefinition)> {
         ("loadbalancers.yaml", LoadBalancer::crd()),
     ]
 }
+
+/// Where the definitions are, from the checkout's root: for `kubectl apply`.
+pub const FOLDER: &str = "crds/yaml";
+
+/// Where the chart has them.
+pub const CHART_FOLDER: &str = "charts/penstock/files/crds";
+
+/// Every generated file, by its path from the checkout's root, and the definition that it holds.
+#[must_use]
+pub fn generated() -> Vec<(String, CustomResourceDefinition)> {
+    let plain = definitions().into_iter().map(|(name, crd)| (format!("{FOLDER}/{name}"), crd));
+    let kept = definitions().into_iter().map(|(name, crd)| (format!("{CHART_FOLDER}/{name}"), kept(crd)));
+    plain.chain(kept).collect()
+}
+
+/// Deleting a kind deletes every object of it: Helm leaves what has this annotation when the chart is uninstalled.
+fn kept(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    let annotations = definition.metadata.annotations.get_or_insert_default();
+    annotations.insert("helm.sh/resource-policy".to_owned(), "keep".to_owned());
+    definition
+}

@@ -1,16 +1,34 @@
 //! The committed YAML is what the types say.
 
-use std::{fs, path::Path};
+// A test may panic.
+#![allow(clippy::unwrap_used)]
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+fn root() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
 
 #[test]
 fn committed_definitions_are_current() {
-    for (name, definition) in penstock_crds::definitions() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("yaml").join(name);
-        let committed = fs::read_to_string(path).unwrap_or_default();
+    for (path, definition) in penstock_crds::generated() {
+        let committed = fs::read_to_string(root().join(&path)).unwrap_or_default();
         let current = yaml_serde::to_string(&definition).unwrap();
         assert_eq!(
             committed, current,
-            "crds/yaml/{name} is stale: run `cargo run -p penstock-crds --example generate`"
+            "{path} is stale: run `cargo run -p penstock-crds --example generate`"
         );
+    }
+}
+
+/// The chart takes every file of its folder.
+#[test]
+fn no_definition_is_left_of_a_kind_that_went() {
+    let generated: BTreeSet<String> = penstock_crds::generated().into_iter().map(|(path, _)| path).collect();
+    for folder in [penstock_crds::FOLDER, penstock_crds::CHART_FOLDER] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = format!("{folder}/{}", entry.unwrap().file_name().into_string().unwrap());
+            assert!(generated.contains(&path), "{path} is of no kind: delete it");
+        }
     }
 }
