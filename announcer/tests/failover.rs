@@ -30,7 +30,7 @@ use penstock_announcer::{
     link::LinkWatch,
     packet_socket::PacketSocket,
 };
-use penstock_e2e::control_plane::ControlPlane;
+use penstock_e2e::{chart::apply_rbac, control_plane::ControlPlane};
 use serde_json::{Value, json};
 
 /// Far more than any of this takes, on any machine.
@@ -143,12 +143,9 @@ impl Segment {
     }
 
     fn apply_all(&self) {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        for path in
-            ["crds/yaml", "e2e/manifests/penstock/namespace.yaml", "e2e/manifests/penstock/announcer.yaml"]
-        {
-            self.kubectl(&format!("apply --server-side -f {}", root.join(path).display()));
-        }
+        let kinds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/yaml");
+        self.kubectl(&format!("apply --server-side -f {}", kinds.display()));
+        apply_rbac(self.control_plane.as_ref().unwrap(), "announcer").unwrap();
         self.kubectl("wait --for=condition=Established crd --all --timeout=60s");
         let file = self.dir.join("objects.json");
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects()});

@@ -28,6 +28,7 @@ use k8s_openapi::api::core::v1::Node as NodeObject;
 use kube::api::{Api, ListParams};
 
 use crate::cgroup::Cgroup;
+use crate::component::{self, PodState};
 use crate::kubeconfig::{self, Credential};
 use crate::machine::SYSTEM_CGROUP;
 use crate::node::Node;
@@ -116,7 +117,7 @@ impl Cluster {
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
         let mut command = Command::new(self.tools.kubectl());
         command.env("KUBECONFIG", self.kubeconfig()).args(args);
-        let output = finish(command).await.context("run kubectl")?;
+        let output = output(command).await.context("run kubectl")?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "kubectl {} failed: {}", args.join(" "), said.trim());
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -127,7 +128,7 @@ impl Cluster {
     /// # Errors
     /// When it cannot be started or takes longer than two minutes. That it fails is in the output's status.
     pub async fn run_in(&self, place: Place, command: &[&str]) -> Result<Output> {
-        finish(self.command_in(place, command)?).await
+        output(self.command_in(place, command)?).await
     }
 
     /// A command that will run on a machine of the cluster: for callers that want its pipes.
@@ -188,17 +189,9 @@ impl Cluster {
             (process, alive)
         });
         let processes = processes.collect();
-        let nodes = match self.nodes().await {
-            Ok(nodes) => nodes,
-            Err(error) => {
-                return Ok(Status {
-                    processes,
-                    nodes: Err(error.to_string()),
-                    kubeconfig: self.kubeconfig(),
-                });
-            }
-        };
-        Ok(Status { processes, nodes: Ok(nodes), kubeconfig: self.kubeconfig() })
+        let objects = async { Ok((self.nodes().await?, component::pods(self).await?)) };
+        let objects = objects.await.map_err(|error: anyhow::Error| error.to_string());
+        Ok(Status { processes, objects, kubeconfig: self.kubeconfig() })
     }
 
     /// The nodes' names and whether they are ready.
@@ -225,7 +218,7 @@ impl Cluster {
 }
 
 /// Runs a command to its end, or for two minutes.
-async fn finish(command: Command) -> Result<Output> {
+pub(crate) async fn output(command: Command) -> Result<Output> {
     let shown = format!("{command:?}");
     let mut command = tokio::process::Command::from(command);
     let output = tokio::time::timeout(COMMAND, command.kill_on_drop(true).output()).await;
@@ -273,19 +266,21 @@ pub(crate) fn is_ready(node: &NodeObject) -> bool {
 pub struct Status {
     /// Every process that was started, and whether it runs.
     pub processes: Vec<(Process, bool)>,
-    /// Every node and whether it is ready, or why that is not known.
-    pub nodes: std::result::Result<Vec<(String, bool)>, String>,
+    /// Every node and whether it is ready, and our Pods; or why that is not known.
+    pub objects: std::result::Result<(Vec<(String, bool)>, Vec<PodState>), String>,
     /// The administrator's kubeconfig.
     pub kubeconfig: PathBuf,
 }
 
 impl Status {
-    /// Whether everything that was started runs and all nodes are ready.
+    /// Whether everything that was started runs, and all nodes and our Pods are ready.
     pub fn is_healthy(&self) -> bool {
-        let ready = |nodes: &Vec<(String, bool)>| {
-            nodes.len() == Place::NODES.len() && nodes.iter().all(|node| node.1)
-        };
-        self.processes.iter().all(|(_, alive)| *alive) && self.nodes.as_ref().is_ok_and(ready)
+        let ready = self.objects.as_ref().is_ok_and(|(nodes, pods)| {
+            nodes.len() == Place::NODES.len()
+                && nodes.iter().all(|node| node.1)
+                && pods.iter().all(|pod| pod.ready)
+        });
+        ready && self.processes.iter().all(|(_, alive)| *alive)
     }
 }
 
@@ -296,10 +291,17 @@ impl fmt::Display for Status {
             let (name, pid, log) = (process.name(), process.pid(), process.log().display());
             writeln!(f, "process {name:<28} {state:<10} pid {pid:<8} log {log}")?;
         }
-        match &self.nodes {
-            Ok(nodes) => nodes.iter().try_for_each(|(name, ready)| {
-                writeln!(f, "node    {name:<28} {}", if *ready { "ready" } else { "not ready" })
-            })?,
+        let word = |ready| if ready { "ready" } else { "not ready" };
+        match &self.objects {
+            Ok((nodes, pods)) => {
+                for (name, ready) in nodes {
+                    writeln!(f, "node    {name:<28} {}", word(*ready))?;
+                }
+                for PodState { name, node, ready, restarts } in pods {
+                    let ready = word(*ready);
+                    writeln!(f, "pod     {name:<36} {ready:<10} on {node:<4} {restarts} restarts")?;
+                }
+            }
             Err(reason) => writeln!(f, "nodes   {reason}")?,
         }
         write!(f, "export KUBECONFIG={}", self.kubeconfig.display())

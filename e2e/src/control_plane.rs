@@ -280,6 +280,11 @@ impl ControlPlane {
         server(&self.endpoints)
     }
 
+    /// kubectl, helm and the others.
+    pub fn tools(&self) -> &Tools {
+        &self.tools
+    }
+
     /// kubectl, of the same version.
     pub fn kubectl(&self) -> PathBuf {
         self.tools.kubectl()

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 
+use crate::chart::NAMESPACE;
 use crate::cluster::Cluster;
 use crate::install::install;
 use crate::progress::{say, step_async};
@@ -20,6 +21,8 @@ pub async fn demo(topology: &Topology) -> Result<()> {
     let external_ip =
         step_async("wait for the EXTERNAL-IP", seed::external_ip(&cluster, "load-balancer")).await?;
     println!("\n$ kubectl get nodes -o wide\n{}", cluster.kubectl(&["get", "nodes", "-o", "wide"]).await?);
+    let pods = ["get", "pods", "-n", NAMESPACE, "-o", "wide"];
+    println!("$ kubectl get pods -n {NAMESPACE} -o wide\n{}", cluster.kubectl(&pods).await?);
     println!("$ kubectl get svc\n{}", cluster.kubectl(&["get", "svc"]).await?);
     show_flows(&cluster).await?;
     let owner = seed::owner(&cluster, external_ip).await?;

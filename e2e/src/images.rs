@@ -1,5 +1,5 @@
 //! Container images without a registry: Debian packages, unpacked into a directory, packed as one layer of a
-//! docker-archive that `ctr images import` reads.
+//! [docker-archive](crate::archive) that `ctr images import` reads.
 //!
 //! apt resolves the packages as if nothing were installed, from the machine's own sources, and `dpkg-deb` unpacks
 //! them. Their maintainer scripts do not run; what they would have done is in [`Recipe::files`].
@@ -9,9 +9,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use anyhow::{Context, Result};
 
+use crate::archive::{Archive, pack, run};
 use crate::packages::apt;
 use crate::progress::step;
 use crate::tools::{cache_dir, fill, fingerprint};
@@ -75,10 +75,27 @@ const NGINX_RECIPE: Recipe = Recipe {
     command: &["/usr/sbin/nginx", "-g", "daemon off;"],
 };
 
-/// The archives of all images.
+/// What our own programs need beside themselves: the C library that they are linked with, and nft. No shell.
+const PENSTOCK_BASE: Recipe = Recipe {
+    name: "penstock-base",
+    tag: "",
+    packages: &["libc6", "nftables"],
+    files: &[
+        (
+            "etc/passwd",
+            "root:x:0:0:root:/root:/usr/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/usr/sbin/nologin\n",
+        ),
+        ("etc/group", "root:x:0:\nnonroot:x:65532:\n"),
+    ],
+    links: &[],
+    command: &[],
+};
+
+/// The archives of all images but our own, which differs with every build, and the lower layer of that.
 #[derive(Debug, Clone)]
 pub struct Images {
     archives: Vec<PathBuf>,
+    penstock_base: PathBuf,
 }
 
 impl Images {
@@ -89,12 +106,18 @@ impl Images {
     pub fn build() -> Result<Self> {
         let cache = cache_dir()?;
         let archives = [PAUSE_RECIPE, NGINX_RECIPE].iter().map(|recipe| recipe.archive(&cache));
-        Ok(Self { archives: archives.collect::<Result<_>>()? })
+        let archives = archives.collect::<Result<_>>()?;
+        Ok(Self { archives, penstock_base: PENSTOCK_BASE.layer(&cache)? })
     }
 
     /// The archives, for `ctr images import`.
     pub fn archives(&self) -> &[PathBuf] {
         &self.archives
+    }
+
+    /// The lower layer of [our own image](crate::penstock_image).
+    pub fn penstock_base(&self) -> &Path {
+        &self.penstock_base
     }
 }
 
@@ -113,19 +136,31 @@ impl Recipe {
         (self.tag, self.packages, self.files, self.links, self.command)
     }
 
+    /// The layer alone, for images that have more on it.
+    fn layer(&self, cache: &Path) -> Result<PathBuf> {
+        let key = fingerprint(&[FORMAT, &format!("{:?}", self.parts())]);
+        let place = cache.join(format!("layer-{}-{key}", self.name));
+        fill(&place, |staging| {
+            let made = || self.make_layer(&staging.join("layer.tar"));
+            step(format!("make the layer {}", self.name), made)
+        })?;
+        Ok(place.join("layer.tar"))
+    }
+
     fn make(&self, archive: &Path) -> Result<()> {
+        let work = tempfile::tempdir().context("make a directory for an image")?;
+        let layer = work.path().join("layer.tar");
+        self.make_layer(&layer)?;
+        Archive { tag: self.tag, layers: &[&layer], command: self.command }.write(archive)
+    }
+
+    fn make_layer(&self, layer: &Path) -> Result<()> {
         let work = tempfile::tempdir().context("make a directory for an image")?;
         let root = work.path().join("root");
         fs::create_dir(&root).context("make a root directory")?;
         unpack(self.packages, &work.path().join("apt"), &root)?;
         self.add_files(&root)?;
-        let layout = work.path().join("layout");
-        fs::create_dir(&layout).context("make a layout directory")?;
-        pack(&root, &layout.join("layer.tar"))?;
-        let digest = sha256(&layout.join("layer.tar"))?;
-        write_json(&layout.join("config.json"), &config(&digest, self.command))?;
-        write_json(&layout.join("manifest.json"), &manifest(self.tag))?;
-        pack(&layout, archive)
+        pack(&root, layer)
     }
 
     fn add_files(&self, root: &Path) -> Result<()> {
@@ -179,9 +214,12 @@ fn unpack(packages: &[&str], work: &Path, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Links the applets of busybox, among them the shell, where no package has put a program.
+/// Links the applets of busybox, where it is there, and among them the shell, where no package has put a program.
 fn link_busybox(root: &Path) -> Result<()> {
     let busybox = root.join("bin/busybox");
+    if !busybox.exists() {
+        return Ok(());
+    }
     let output = Command::new(&busybox).arg("--list").output().context("ask busybox for its applets")?;
     for applet in String::from_utf8_lossy(&output.stdout).lines() {
         let taken =
@@ -191,92 +229,4 @@ fn link_busybox(root: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The same directory always gives the same archive.
-fn pack(directory: &Path, archive: &Path) -> Result<()> {
-    let mut tar = Command::new("tar");
-    tar.args([
-        "--create",
-        "--sort=name",
-        "--mtime=@0",
-        "--owner=0",
-        "--group=0",
-        "--numeric-owner",
-        "--file",
-    ]);
-    run(tar.arg(archive).arg("--directory").arg(directory).arg("."))
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().with_context(|| format!("run {program}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{program} failed: {}", said.trim());
-    Ok(())
-}
-
-fn sha256(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
-    let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
-    Ok(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn write_json(path: &Path, value: &Value) -> Result<()> {
-    fs::write(path, value.to_string()).with_context(|| format!("write {}", path.display()))
-}
-
-/// The image's configuration (OCI image specification, `config.md`).
-fn config(layer_sha256: &str, command: &[&str]) -> Value {
-    json!({
-        "architecture": architecture(),
-        "os": "linux",
-        "config": {
-            "Cmd": command,
-            "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-        },
-        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{layer_sha256}")] },
-    })
-}
-
-/// Go's names for processor architectures, which images use.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
-}
-
-fn manifest(tag: &str) -> Value {
-    json!([{ "Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"] }])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_archive_names_its_image_and_its_layer() {
-        let digest = sha256(Path::new("/dev/null")).unwrap();
-        let config = config(&digest, &["/bin/true"]);
-        assert_eq!(
-            config["rootfs"]["diff_ids"][0],
-            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-        );
-        assert_eq!(config["config"]["Cmd"][0], "/bin/true");
-        assert_eq!(manifest(NGINX)[0]["RepoTags"][0], "docker.io/library/nginx:latest");
-    }
-
-    #[test]
-    fn packing_twice_gives_the_same_bytes() {
-        let (root, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        fs::write(root.path().join("b"), "b").unwrap();
-        fs::write(root.path().join("a"), "a").unwrap();
-        let digest = |name: &str| {
-            pack(root.path(), &out.path().join(name)).unwrap();
-            sha256(&out.path().join(name)).unwrap()
-        };
-        assert_eq!(digest("first.tar"), digest("second.tar"));
-    }
 }

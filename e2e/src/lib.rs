@@ -3,21 +3,27 @@
 //! | Module | What it is |
 //! |---|---|
 //! | [`topology`] | Names and addresses of an instance, as values |
-//! | [`packages`], [`tools`], [`images`] | What has to be there: Debian packages, Go programs, container images |
+//! | [`packages`], [`tools`], [`images`], [`archive`] | What has to be there: Debian packages, Go programs, container images |
 //! | [`netns`], [`segment`], [`cgroup`], [`process`] | The kernel's parts: where a process runs and how it ends |
 //! | [`pki`], [`kubeconfig`] | Certificates and the files that carry them |
 //! | [`control_plane`], [`machine`], [`node`], [`forward`] | The processes of a cluster |
 //! | [`local_images`] | The one object that a cluster has from the start |
 //! | [`startup`], [`teardown`], [`cluster`] | `up`, `down`, and the handle that tests and the demo use |
-//! | [`install`], [`seed`], [`demo`] | Penstock on the cluster, the seed's Services, and both shown |
+//! | [`penstock_image`], [`chart`], [`install`] | Penstock as an image, as a chart, and on the cluster |
+//! | [`component`], [`container`] | Its programs there, as Pods and as processes |
+//! | [`seed`], [`demo`] | The seed's Services, and everything shown |
 //! | [`bench`] | How fast and how large, beside the API server's own floor and a peer |
 //!
 //! Nothing here is simulated: etcd, the API server, the kubelets and containerd are the real programs. What is unusual
 //! is only where they run: every "machine" is a network namespace on one bridge that has no way out.
 
+pub mod archive;
 pub mod bench;
 pub mod cgroup;
+pub mod chart;
 pub mod cluster;
+pub mod component;
+pub mod container;
 pub mod control_plane;
 pub mod demo;
 pub mod forward;
@@ -29,6 +35,7 @@ pub mod machine;
 pub mod netns;
 pub mod node;
 pub mod packages;
+pub mod penstock_image;
 pub mod pki;
 pub mod process;
 pub mod progress;

@@ -23,7 +23,7 @@ use crate::wait::{Look, until_blocking};
 const READY: Duration = Duration::from_secs(120);
 
 /// containerd's socket, as the node sees it.
-const SOCKET: &str = "/run/containerd/containerd.sock";
+pub(crate) const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// Where Debian's containernetworking-plugins are.
 const CNI_PLUGINS: &str = "/usr/lib/cni";

@@ -208,7 +208,33 @@ pub struct Process {
     log: PathBuf,
 }
 
+/// A process that stands still until this is dropped.
+#[derive(Debug)]
+pub struct Frozen(Process);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.signal(Signal::SIGCONT) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
 impl Process {
+    /// A process that somebody else started, such as a container's; what it says is in `log`.
+    pub fn of(name: String, pid: Pid, log: PathBuf) -> Self {
+        Self { name, pid, start_time: start_time(pid), log }
+    }
+
+    /// Stops it where it stands (SIGSTOP) until the returned value is dropped.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn freeze(&self) -> Result<Frozen> {
+        self.signal(Signal::SIGSTOP)?;
+        Ok(Frozen(self.clone()))
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

@@ -96,7 +96,11 @@ impl Tools {
     /// When Go is missing or a build fails; the compiler's words are in the message.
     pub fn build() -> Result<Self> {
         let cache = cache_dir()?;
-        Ok(Self { kubernetes: KUBERNETES.build(&cache)?, etcd: ETCD.build(&cache)?, helm: HELM.build(&cache)? })
+        Ok(Self {
+            kubernetes: KUBERNETES.build(&cache)?,
+            etcd: ETCD.build(&cache)?,
+            helm: HELM.build(&cache)?,
+        })
     }
 
     /// A program of Kubernetes: kube-apiserver, kube-controller-manager, kube-scheduler, kubelet or kubectl.

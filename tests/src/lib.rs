@@ -1,4 +1,4 @@
-//! Tests across crates: the operator on a real etcd and kube-apiserver, under the RBAC that it is shipped with.
+//! Tests across crates: the operator on a real etcd and kube-apiserver, under the RBAC that the chart ships.
 
 pub mod replica;
 pub mod webhook_endpoint;
@@ -18,6 +18,7 @@ use kube::{
 };
 use penstock_crds::{IPAddressPool, L2Advertisement, LoadBalancerClass};
 use penstock_e2e::{
+    chart::apply_rbac,
     control_plane::ControlPlane,
     wait::{Look, until},
 };
@@ -48,12 +49,8 @@ impl Fixture {
         let control_plane = ControlPlane::start_on_loopback(dir.path()).await?;
         let client = control_plane.client().await?;
         let fixture = Self { control_plane, client, operator: None, _dir: dir };
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        for file in
-            ["crds/yaml", "e2e/manifests/penstock/namespace.yaml", "e2e/manifests/penstock/operator.yaml"]
-        {
-            fixture.apply(&root.join(file))?;
-        }
+        fixture.apply(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/yaml"))?;
+        apply_rbac(&fixture.control_plane, "operator")?;
         fixture.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
         Ok(fixture)
     }

@@ -8,7 +8,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use penstock_crds::{ExternalIPPolicy, ExternalIPPolicySpec};
-use penstock_e2e::control_plane::ControlPlane;
+use penstock_e2e::{chart::apply_rbac, control_plane::ControlPlane};
 use penstock_node::events;
 use serde_json::{Value, json};
 
@@ -34,10 +34,8 @@ impl Cluster {
         let services = Api::namespaced(admin.clone(), "default");
         let slices = Api::namespaced(admin.clone(), "default");
         let policies = Api::all(admin);
-        let cluster = Self { control_plane, services, slices, policies, _directory: directory };
-        cluster.apply("e2e/manifests/penstock/namespace.yaml");
-        cluster.apply("e2e/manifests/penstock/node.yaml");
-        cluster
+        apply_rbac(&control_plane, "node").unwrap();
+        Self { control_plane, services, slices, policies, _directory: directory }
     }
 
     /// Applies a file of the repository.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use kube::Client;
 
+use crate::chart::apply_rbac;
 use crate::cluster::harness_program;
 use crate::control_plane::{ControlPlane, free_ports};
 use crate::process::{Ledger, Process, Sandbox, Spec};
@@ -21,10 +22,6 @@ const READY: Duration = Duration::from_secs(120);
 
 /// The range that all addresses come from: RFC 2544's for benchmarks. It is only data here, nothing is sent to it.
 pub const POOL: &str = "198.18.0.0/15";
-
-/// Penstock's definitions and RBAC, relative to this crate, in the order in which they are needed.
-const PENSTOCK_OBJECTS: [&str; 3] =
-    ["../crds/yaml", "manifests/penstock/namespace.yaml", "manifests/penstock/operator.yaml"];
 
 /// A program that can be started and stopped on one control plane.
 #[derive(Debug)]
@@ -44,9 +41,8 @@ impl Subject {
     pub async fn penstock(control_plane: &ControlPlane, dir: &Path) -> Result<Self> {
         let program = harness_program()?.with_file_name("penstock-operator");
         ensure!(program.is_file(), "{} is not built; run: make bench", program.display());
-        for objects in PENSTOCK_OBJECTS {
-            apply(control_plane, &Path::new(env!("CARGO_MANIFEST_DIR")).join(objects))?;
-        }
+        apply(control_plane, &Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/yaml"))?;
+        apply_rbac(control_plane, "operator")?;
         established(control_plane)?;
         apply_text(control_plane, dir, "pool", &penstock_pool())?;
         let kubeconfig =

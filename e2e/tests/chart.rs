@@ -1,0 +1,199 @@
+//! The chart as helm reads it: without fault, with every part on and off, and no right more than is used.
+
+// A test may panic.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use penstock_e2e::chart::Chart;
+use penstock_e2e::tools::Tools;
+use serde_json::Value;
+
+static CHART: LazyLock<Chart> = LazyLock::new(|| Chart::new(&Tools::build().unwrap()));
+
+fn rendered(arguments: &[&str]) -> Vec<Value> {
+    let text = CHART.render(arguments).unwrap();
+    let documents = yaml_serde::Deserializer::from_str(&text);
+    let values = documents.map(|document| serde::Deserialize::deserialize(document).unwrap());
+    values.filter(|value: &Value| !value.is_null()).collect()
+}
+
+fn named(objects: &[Value]) -> BTreeSet<String> {
+    let word = |value: &Value| value.as_str().unwrap().to_owned();
+    objects.iter().map(|o| format!("{} {}", word(&o["kind"]), word(&o["metadata"]["name"]))).collect()
+}
+
+fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    objects.iter().find(|o| o["kind"] == kind && o["metadata"]["name"] == name).unwrap()
+}
+
+fn pod<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    &find(objects, kind, name)["spec"]["template"]["spec"]
+}
+
+const SWITCHES: [&str; 4] = ["crds", "operator", "announcer", "node"];
+
+/// The objects of every part.
+fn parts(switch: &str) -> BTreeSet<String> {
+    let kinds = match switch {
+        "crds" => {
+            let names = penstock_crds::definitions().into_iter().map(|(_, crd)| crd.metadata.name.unwrap());
+            return names.map(|name| format!("CustomResourceDefinition {name}")).collect();
+        }
+        "operator" => {
+            "ServiceAccount ClusterRole ClusterRoleBinding Role RoleBinding Deployment PodDisruptionBudget"
+        }
+        "announcer" => "ServiceAccount ClusterRole ClusterRoleBinding Role RoleBinding DaemonSet",
+        _ => "ServiceAccount ClusterRole ClusterRoleBinding DaemonSet",
+    };
+    kinds.split(' ').map(|kind| format!("{kind} penstock-{switch}")).collect()
+}
+
+#[test]
+fn helm_finds_no_fault() {
+    CHART.lint(&[]).unwrap();
+    CHART.lint(&["--set", "operator.secretNames={a,b}", "--set", "announcer.interfaces={eth1}"]).unwrap();
+}
+
+#[test]
+fn every_part_is_there_alone_and_not_when_it_is_off() {
+    for mask in 0_u32..16 {
+        let on = |index: usize| mask & (1 << index) != 0;
+        let sets: Vec<String> =
+            SWITCHES.iter().enumerate().map(|(i, name)| format!("{name}.enabled={}", on(i))).collect();
+        let arguments: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        let expected: BTreeSet<String> =
+            (0..SWITCHES.len()).filter(|i| on(*i)).flat_map(|i| parts(SWITCHES[i])).collect();
+        assert_eq!(named(&rendered(&arguments)), expected, "{sets:?}");
+    }
+}
+
+#[test]
+fn a_wrong_key_or_value_is_refused() {
+    for (set, said) in [
+        ("operator.replica=2", "replica"),
+        ("nodes.enabled=true", "nodes"),
+        ("image.digest=sha256:abc", "digest"),
+        ("log.format=xml", "format"),
+        ("clusterCIDR=10.244.0.0", "clusterCIDR"),
+        ("announcer.leaseSeconds=0", "leaseSeconds"),
+        ("operator.secretNames={Upper}", "secretNames"),
+    ] {
+        let error = CHART.render(&["--set", set]).unwrap_err().to_string();
+        assert!(error.contains(said), "{set}: {error}");
+    }
+}
+
+#[test]
+fn helm_keeps_the_kinds_and_their_text_is_no_template() {
+    let objects = rendered(&[]);
+    for (_, mut definition) in penstock_crds::definitions() {
+        let name = definition.metadata.name.clone().unwrap();
+        let annotations = definition.metadata.annotations.get_or_insert_default();
+        annotations.insert("helm.sh/resource-policy".into(), "keep".into());
+        let object = find(&objects, "CustomResourceDefinition", &name);
+        assert_eq!(object, &serde_json::to_value(&definition).unwrap());
+    }
+}
+
+#[test]
+fn pods_can_do_no_more_than_they_must() {
+    let objects = rendered(&[]);
+    for (kind, name, capabilities) in [
+        ("Deployment", "penstock-operator", Value::Null),
+        ("DaemonSet", "penstock-announcer", serde_json::json!(["NET_RAW"])),
+        ("DaemonSet", "penstock-node", serde_json::json!(["NET_ADMIN"])),
+    ] {
+        let pod = pod(&objects, kind, name);
+        let context = &pod["containers"][0]["securityContext"];
+        assert_eq!(context["capabilities"]["drop"], serde_json::json!(["ALL"]), "{name}");
+        assert_eq!(context["capabilities"]["add"], capabilities, "{name}");
+        assert_eq!(context["readOnlyRootFilesystem"], true, "{name}");
+        assert_eq!(context["allowPrivilegeEscalation"], false, "{name}");
+        assert_eq!(pod["hostNetwork"] == true, kind == "DaemonSet", "{name}");
+        assert_eq!(pod["volumes"], Value::Null, "{name}");
+        assert_eq!(pod["serviceAccountName"], name);
+    }
+    let operator = pod(&objects, "Deployment", "penstock-operator");
+    assert_eq!(operator["securityContext"]["runAsNonRoot"], true);
+}
+
+/// Group/resource of every rule, its verbs, and the names that it is limited to.
+fn rights(objects: &[Value]) -> Vec<(String, BTreeSet<String>, Value)> {
+    let texts = |value: &Value| -> Vec<String> {
+        value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    let mut rights = Vec::new();
+    for rule in objects.iter().filter_map(|o| o["rules"].as_array()).flatten() {
+        for group in texts(&rule["apiGroups"]) {
+            for resource in texts(&rule["resources"]) {
+                let verbs = texts(&rule["verbs"]).into_iter().collect();
+                rights.push((format!("{group}/{resource}"), verbs, rule["resourceNames"].clone()));
+            }
+        }
+    }
+    rights
+}
+
+#[test]
+fn roles_name_what_they_allow() {
+    for (right, verbs, _) in rights(&rendered(&["--set", "operator.secretNames={a}"])) {
+        assert!(!right.contains('*') && !verbs.contains("*"), "{right}: {verbs:?}");
+        assert!(!verbs.contains("deletecollection") && !verbs.contains("impersonate"), "{right}: {verbs:?}");
+    }
+    for (right, verbs, _) in rights(&rendered(&["--show-only", "templates/node/rbac.yaml"])) {
+        let read = verbs.iter().all(|verb| ["get", "list", "watch"].contains(&verb.as_str()));
+        assert!(read, "the node agent writes {right}: {verbs:?}");
+    }
+}
+
+#[test]
+fn the_operator_reads_exactly_the_secrets_that_are_named() {
+    let secrets = |objects: &[Value]| -> Vec<_> {
+        rights(objects).into_iter().filter(|(right, ..)| right == "/secrets").collect()
+    };
+    assert_eq!(secrets(&rendered(&[])), []);
+    let objects = rendered(&["--set", "operator.secretNames={a,b}"]);
+    let verbs = BTreeSet::from(["get".to_owned()]);
+    assert_eq!(secrets(&objects), [("/secrets".to_owned(), verbs, serde_json::json!(["a", "b"]))]);
+    let role = find(&objects, "Role", "penstock-operator-secrets");
+    assert_eq!(role["metadata"]["namespace"], "penstock-system");
+    let bound = find(&objects, "RoleBinding", "penstock-operator-secrets");
+    assert_eq!(bound["roleRef"]["name"], "penstock-operator-secrets");
+    assert_eq!(bound["subjects"][0]["name"], "penstock-operator");
+}
+
+#[test]
+fn values_reach_the_programs() {
+    let objects = rendered(&[
+        "--set=image.repository=registry.example/penstock",
+        &format!("--set=image.digest=sha256:{}", "0".repeat(64)),
+        "--set=apiServer.host=2001:db8::1",
+        "--set=clusterCIDR=10.244.0.0/16\\,2001:db8:244::/48",
+        "--set=serviceCIDR=10.96.0.0/16",
+        "--set=announcer.httpHost=::",
+        "--set=announcer.interfaces={eth1}",
+        "--set=log.format=json",
+    ]);
+    let node = &pod(&objects, "DaemonSet", "penstock-node")["containers"][0];
+    assert_eq!(node["image"], format!("registry.example/penstock@sha256:{}", "0".repeat(64)));
+    let args = node["args"].to_string();
+    for arg in [
+        "--http-address=127.0.0.1:9782",
+        "--log-format=json",
+        "--cluster-cidr=10.244.0.0/16,2001:db8:244::/48",
+        "--service-cidr=10.96.0.0/16",
+    ] {
+        assert!(args.contains(arg), "{arg}: {args}");
+    }
+    let env = node["env"].to_string();
+    assert!(env.contains(r#"{"name":"KUBERNETES_SERVICE_HOST","value":"2001:db8::1"}"#), "{env}");
+    assert!(env.contains(r#"{"name":"KUBERNETES_SERVICE_PORT","value":"6443"}"#), "{env}");
+    let announcer = &pod(&objects, "DaemonSet", "penstock-announcer")["containers"][0];
+    let args = announcer["args"].to_string();
+    assert!(args.contains("--http-address=[::]:9781") && args.contains("--interface=eth1"), "{args}");
+    assert_eq!(announcer["readinessProbe"]["httpGet"]["host"], Value::Null, "the node's address is asked");
+    let operator = &pod(&objects, "Deployment", "penstock-operator")["containers"][0];
+    assert!(!operator["env"].to_string().contains("KUBERNETES_SERVICE_HOST"), "it uses the ClusterIP");
+}
