@@ -19,7 +19,7 @@ down: prerequisites root ## Remove every trace of every cluster, the demo's and 
 	cargo build --release --workspace --bin penstock-e2e
 	$(RELEASE)/penstock-e2e down --all
 
-status: prerequisites root ## Show the demo's processes and nodes (as root)
+status: prerequisites root ## Show the demo's processes, nodes and Pods (as root)
 	cargo build --release --workspace --bin penstock-e2e
 	$(RELEASE)/penstock-e2e status
 

@@ -9,13 +9,13 @@ use anyhow::{Context, Result, ensure};
 use crate::control_plane::ControlPlane;
 use crate::tools::{Tools, cache_dir};
 
-/// The release's name, and in `NAMESPACE` where it is.
+/// The release's name.
 const RELEASE: &str = "penstock";
 
 /// The namespace that the harness installs into.
 pub const NAMESPACE: &str = "penstock-system";
 
-/// The chart `charts/penstock` of this checkout.
+/// A chart: `charts/penstock` of this checkout, or a copy.
 #[derive(Debug, Clone)]
 pub struct Chart {
     helm: PathBuf,
@@ -25,8 +25,17 @@ pub struct Chart {
 impl Chart {
     /// The chart, for this helm.
     pub fn new(tools: &Tools) -> Self {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/penstock");
+        Self::at(tools, Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/penstock"))
+    }
+
+    /// A chart in another directory.
+    pub fn at(tools: &Tools, directory: PathBuf) -> Self {
         Self { helm: tools.helm(), directory }
+    }
+
+    /// Where it is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// What `helm lint --strict` says.

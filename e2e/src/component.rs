@@ -124,16 +124,6 @@ impl Component {
             Err(error) => bail!("{error:#}\n{}", logs(cluster, self.label).await),
         }
     }
-
-    /// Its log since its container's start.
-    ///
-    /// # Errors
-    /// When none runs, or the kubelet does not hand it out.
-    pub async fn log(&self, cluster: &Cluster) -> Result<String> {
-        let container = self.containers(cluster)?.pop();
-        let container = container.with_context(|| format!("{} does not run", self.name))?;
-        cluster.kubectl(&["logs", "--namespace", NAMESPACE, &container.pod]).await
-    }
 }
 
 /// The end of the logs of a component's Pods, or why there are none.
@@ -143,14 +133,15 @@ pub async fn logs(cluster: &Cluster, label: &str) -> String {
     cluster.kubectl(&logs).await.unwrap_or_else(|error| error.to_string())
 }
 
-/// The state of our Pods.
+/// The state of our Pods, but for those that are being deleted.
 ///
 /// # Errors
 /// When the API server does not answer.
 pub async fn pods(cluster: &Cluster) -> Result<Vec<PodState>> {
     let pods: Api<Pod> = Api::namespaced(cluster.client().await?, NAMESPACE);
     let listed = pods.list(&ListParams::default()).await.context("list our Pods")?;
-    Ok(listed.iter().map(PodState::of).collect())
+    let stay = listed.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    Ok(stay.map(PodState::of).collect())
 }
 
 /// What `status` shows of a Pod.

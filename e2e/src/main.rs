@@ -46,7 +46,7 @@ enum Action {
     },
     /// Measure on a real etcd and kube-apiserver on loopback, and print tables.
     Bench(bench::Flags),
-    /// Show a cluster's processes and nodes.
+    /// Show a cluster's processes, nodes and Pods of ours.
     Status(Instance),
     /// The process that is a node's machine (internal).
     #[command(hide = true)]

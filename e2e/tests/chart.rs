@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::sync::LazyLock;
 
 use penstock_e2e::chart::Chart;
@@ -85,8 +86,25 @@ fn a_wrong_key_or_value_is_refused() {
     }
 }
 
+/// Descriptions come from comments in the code, where braces mean nothing.
 #[test]
-fn helm_keeps_the_kinds_and_their_text_is_no_template() {
+fn braces_in_a_kinds_description_are_no_template() {
+    let copy = tempfile::tempdir().unwrap();
+    let directory = copy.path().join("penstock");
+    let copied = Command::new("cp").arg("-r").arg(CHART.directory()).arg(&directory).status().unwrap();
+    assert!(copied.success());
+    let file = directory.join("files/crds/ipaddresspools.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let braces = "{{ .Values.nothing.at.all }} and {{ fail `it` }}";
+    let changed = text.replace("What became of a pool.", &format!("'{braces}'"));
+    assert_ne!(text, changed);
+    std::fs::write(&file, changed).unwrap();
+    let rendered = Chart::at(&Tools::build().unwrap(), directory).render(&[]).unwrap();
+    assert!(rendered.contains(braces));
+}
+
+#[test]
+fn helm_keeps_the_kinds_as_they_are_generated() {
     let objects = rendered(&[]);
     for (_, mut definition) in penstock_crds::definitions() {
         let name = definition.metadata.name.clone().unwrap();
