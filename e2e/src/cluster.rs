@@ -189,7 +189,8 @@ impl Cluster {
             (process, alive)
         });
         let processes = processes.collect();
-        let objects = async { Ok((self.nodes().await?, component::pods(self).await?)) };
+        let objects =
+            async { Ok(Objects { nodes: self.nodes().await?, pods: component::pods(self).await? }) };
         let objects = objects.await.map_err(|error: anyhow::Error| error.to_string());
         Ok(Status { processes, objects, kubeconfig: self.kubeconfig() })
     }
@@ -266,16 +267,25 @@ pub(crate) fn is_ready(node: &NodeObject) -> bool {
 pub struct Status {
     /// Every process that was started, and whether it runs.
     pub processes: Vec<(Process, bool)>,
-    /// Every node and whether it is ready, and our Pods; or why that is not known.
-    pub objects: std::result::Result<(Vec<(String, bool)>, Vec<PodState>), String>,
+    /// What the API server says, or why it says nothing.
+    pub objects: std::result::Result<Objects, String>,
     /// The administrator's kubeconfig.
     pub kubeconfig: PathBuf,
+}
+
+/// What the API server knows of a cluster.
+#[derive(Debug)]
+pub struct Objects {
+    /// Every node, and whether it is ready.
+    pub nodes: Vec<(String, bool)>,
+    /// Our Pods.
+    pub pods: Vec<PodState>,
 }
 
 impl Status {
     /// Whether everything that was started runs, and all nodes and our Pods are ready.
     pub fn is_healthy(&self) -> bool {
-        let ready = self.objects.as_ref().is_ok_and(|(nodes, pods)| {
+        let ready = self.objects.as_ref().is_ok_and(|Objects { nodes, pods }| {
             nodes.len() == Place::NODES.len()
                 && nodes.iter().all(|node| node.1)
                 && pods.iter().all(|pod| pod.ready)
@@ -293,7 +303,7 @@ impl fmt::Display for Status {
         }
         let word = |ready| if ready { "ready" } else { "not ready" };
         match &self.objects {
-            Ok((nodes, pods)) => {
+            Ok(Objects { nodes, pods }) => {
                 for (name, ready) in nodes {
                     writeln!(f, "node    {name:<28} {}", word(*ready))?;
                 }
