@@ -1,6 +1,6 @@
 # What everyone runs. Each target shows its progress, ends by itself and returns non-zero on failure.
 
-.PHONY: help demo test bench down status build crds fmt lint
+.PHONY: help demo test chaos bench down status build crds fmt lint
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -37,6 +37,12 @@ test: prerequisites machine ## Run all tests: pure ones, on a real API server, w
 bench: prerequisites go ## Measure: the operator at 1,000 and 5,000 Services, beside the API server's floor and MetalLB
 	cargo build --release --workspace --bins
 	$(RELEASE)/penstock-e2e bench $(BENCH)
+
+# An hour with the default QUIET=60 (seconds without a write that end a run); minutes with QUIET=3. WORKERS=6 runs at a
+# time, each with an API server of about 400 MB. ARGS="--only '...'" repeats one run, ARGS="--seed N" one seed.
+chaos: prerequisites go ## Crash the operator at every call, and change objects at random under faults (QUIET=60 WORKERS=6)
+	cargo build --workspace --bin penstock-operator --bin penstock-chaos
+	$(DEBUG)/penstock-chaos $(ARGS)
 
 build: prerequisites ## Build all programs
 	cargo build --release --workspace --bins

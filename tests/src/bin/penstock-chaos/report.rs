@@ -1,0 +1,100 @@
+//! What is printed.
+
+use std::collections::BTreeMap;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Passed,
+    /// Why, and the evidence.
+    Failed(String),
+    /// Its call or event never came, although it did in the run without faults.
+    Missed,
+}
+
+/// The counts of a story.
+#[derive(Clone, Debug, Default)]
+struct Row {
+    calls: usize,
+    events: usize,
+    runs: usize,
+    passed: usize,
+    failed: usize,
+    missed: usize,
+}
+
+/// All counts.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    rows: BTreeMap<String, Row>,
+    order: Vec<String>,
+    done: usize,
+}
+
+impl Report {
+    fn row(&mut self, name: &str) -> &mut Row {
+        if !self.rows.contains_key(name) {
+            self.order.push(name.to_owned());
+        }
+        self.rows.entry(name.to_owned()).or_default()
+    }
+
+    /// The rows to come, in this order.
+    pub(crate) fn expect<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        for name in names {
+            self.row(name);
+        }
+    }
+
+    /// What a story did without faults.
+    pub(crate) fn recorded(&mut self, name: &str, calls: usize, events: usize) {
+        let row = self.row(name);
+        (row.calls, row.events) = (calls, events);
+    }
+
+    /// Counts a run and prints what failed, with how to do exactly that again.
+    pub(crate) fn count(&mut self, name: &str, run: &str, repeat: &str, verdict: &Verdict) {
+        let row = self.row(name);
+        row.runs += 1;
+        match verdict {
+            Verdict::Passed => row.passed += 1,
+            Verdict::Missed => {
+                row.missed += 1;
+                println!("MISSED {run}: what was to go wrong never came\n  repeat: {repeat}");
+            }
+            Verdict::Failed(why) => {
+                row.failed += 1;
+                println!("FAILED {run}\n  {why}\n  repeat: {repeat}");
+            }
+        }
+        self.done += 1;
+    }
+
+    /// How many runs have ended, and how many of them failed.
+    pub(crate) fn progress(&self) -> (usize, usize) {
+        (self.done, self.sum(|row| row.failed + row.missed))
+    }
+
+    fn sum(&self, of: impl Fn(&Row) -> usize) -> usize {
+        self.rows.values().map(of).sum()
+    }
+
+    /// Prints the table and the last line. Returns whether nothing failed. A fault that never came proves nothing and
+    /// counts as a failure.
+    pub(crate) fn print(&self) -> bool {
+        println!(
+            "\n{:<20} {:>6} {:>7} {:>6} {:>7} {:>7} {:>7}",
+            "scenario", "calls", "events", "runs", "passed", "failed", "missed"
+        );
+        for name in &self.order {
+            let row = &self.rows[name];
+            println!(
+                "{name:<20} {:>6} {:>7} {:>6} {:>7} {:>7} {:>7}",
+                row.calls, row.events, row.runs, row.passed, row.failed, row.missed
+            );
+        }
+        let failed = self.sum(|row| row.failed + row.missed);
+        println!("\n{} passed, {failed} failed", self.sum(|row| row.passed));
+        failed == 0
+    }
+}

@@ -1,0 +1,119 @@
+//! What passes through the proxy, by name: a call or an event is the same one in every run of a scenario, even where
+//! concurrent calls swap places.
+
+use std::fmt;
+
+use http::{Method, Uri};
+use serde_json::Value;
+
+/// A call: method, path, and how many calls of this method and path came before it (from 1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Call {
+    /// The HTTP method.
+    pub method: String,
+    /// The path, without the query.
+    pub path: String,
+    /// Counts from 1.
+    pub occurrence: usize,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} #{}", self.method, short(&self.path), self.occurrence)
+    }
+}
+
+/// An event of a watch, named as a [`Call`] is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WatchEvent {
+    /// The collection that is watched: `services`.
+    pub collection: String,
+    /// The object's name.
+    pub name: String,
+    /// `ADDED`, `MODIFIED` or `DELETED`.
+    pub kind: String,
+    /// Counts from 1.
+    pub occurrence: usize,
+}
+
+impl fmt::Display for WatchEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{} #{}", self.kind, self.collection, self.name, self.occurrence)
+    }
+}
+
+/// What the proxy does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// A read: passed through.
+    Read,
+    /// A watch of the API server: its events pass one by one.
+    Watch,
+    /// The renewal of a Lease: passed through, and not a write that somebody has to explain.
+    Lease,
+    /// A call that changes something.
+    Mutation,
+}
+
+impl Class {
+    pub(super) fn of(method: &Method, uri: &Uri) -> Self {
+        let mut query = uri.query().unwrap_or_default().split('&');
+        match *method {
+            Method::GET if query.any(|q| matches!(q, "watch=true" | "watch=1" | "watch")) => Self::Watch,
+            Method::GET | Method::HEAD | Method::OPTIONS => Self::Read,
+            _ if uri.path().contains("/apis/coordination.k8s.io/") => Self::Lease,
+            _ => Self::Mutation,
+        }
+    }
+}
+
+/// The path without what is the same in all of them.
+pub(super) fn short(path: &str) -> &str {
+    path.split_once("/namespaces/").map_or(path, |(_, rest)| rest)
+}
+
+/// The collection that a watch is about.
+pub(super) fn collection(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Type and object name of an event that carries an object; bookmarks and errors have none.
+pub(super) fn event_identity(line: &[u8]) -> Option<(String, String)> {
+    let event: Value = serde_json::from_slice(line).ok()?;
+    let kind = event["type"].as_str().filter(|kind| matches!(*kind, "ADDED" | "MODIFIED" | "DELETED"))?;
+    Some((kind.to_owned(), event["object"]["metadata"]["name"].as_str()?.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_told_apart() {
+        let class = |method: Method, uri: &str| Class::of(&method, &uri.parse().unwrap());
+        assert_eq!(class(Method::GET, "/api/v1/services?&limit=500"), Class::Read);
+        assert_eq!(class(Method::GET, "/api/v1/services?&watch=true&timeoutSeconds=30"), Class::Watch);
+        assert_eq!(class(Method::POST, "/apis/events.k8s.io/v1/namespaces/a/events"), Class::Mutation);
+        assert_eq!(class(Method::DELETE, "/v1/balancers/a"), Class::Mutation);
+        let lease = "/apis/coordination.k8s.io/v1/namespaces/a/leases/b";
+        assert_eq!(class(Method::PUT, lease), Class::Lease);
+    }
+
+    #[test]
+    fn an_event_is_named_by_its_object_and_a_bookmark_is_none() {
+        let line = br#"{"type":"ADDED","object":{"metadata":{"name":"a"}}}"#;
+        assert_eq!(event_identity(line), Some(("ADDED".into(), "a".into())));
+        assert_eq!(event_identity(br#"{"type":"BOOKMARK","object":{"metadata":{"name":"a"}}}"#), None);
+        assert_eq!(event_identity(b"{"), None);
+    }
+
+    #[test]
+    fn names_are_short() {
+        let call = Call {
+            method: "PATCH".into(),
+            path: "/api/v1/namespaces/default/services/a/status".into(),
+            occurrence: 2,
+        };
+        assert_eq!(call.to_string(), "PATCH default/services/a/status #2");
+    }
+}
