@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 
@@ -65,15 +66,23 @@ impl Component {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// The process of its container. After its end the kubelet starts another.
+    /// The process that does its work: that of its only container, or of the replica that leads. After its end the
+    /// kubelet starts another.
     ///
     /// # Errors
-    /// When none runs, or several.
-    pub fn process(&self, cluster: &Cluster) -> Result<Process> {
+    /// When none runs, or none of several leads.
+    pub async fn process(&self, cluster: &Cluster) -> Result<Process> {
+        Ok(self.at_work(cluster).await?.process)
+    }
+
+    async fn at_work(&self, cluster: &Cluster) -> Result<Container> {
         let mut found = self.containers(cluster)?;
+        if self.node.is_none() {
+            let leader = leader(cluster, self.name).await?;
+            found.retain(|container| leader.as_ref() == Some(&container.pod));
+        }
         ensure!(found.len() < 2, "{} runs {} times", self.name, found.len());
-        let container = found.pop().with_context(|| format!("{} does not run", self.name))?;
-        Ok(container.process)
+        found.pop().with_context(|| format!("{} does not run, or none of its replicas leads", self.name))
     }
 
     /// What it answers to a request for `path`; none while it does not.
@@ -97,13 +106,13 @@ impl Component {
         if self.node.is_some() {
             return Ok(Some("127.0.0.1".to_owned()));
         }
-        let Some(container) = self.containers(cluster)?.pop() else { return Ok(None) };
+        let Ok(container) = self.at_work(cluster).await else { return Ok(None) };
         let pods: Api<Pod> = Api::namespaced(cluster.client().await?, NAMESPACE);
         let pod = pods.get_opt(&container.pod).await.context("ask for a Pod")?;
         Ok(pod.and_then(|pod| pod.status?.pod_ip))
     }
 
-    /// Waits until exactly one runs and its `/readyz` says yes.
+    /// Waits until exactly one does the work and its `/readyz` says yes.
     ///
     /// # Errors
     /// When it does not get ready; with the end of its log.
@@ -111,7 +120,7 @@ impl Component {
         let node = self.node.map_or("a node", |node| node.name());
         let what = format!("readiness of {} on {node}", self.name);
         let ready = until(&what, READY, || async {
-            if let Err(error) = self.process(cluster) {
+            if let Err(error) = self.process(cluster).await {
                 return Ok(Look::NotYet(error.to_string()));
             }
             Ok(match self.get(cluster, "/readyz").await? {
@@ -124,6 +133,13 @@ impl Component {
             Err(error) => bail!("{error:#}\n{}", logs(cluster, self.label).await),
         }
     }
+}
+
+/// The Pod that the Lease of this name says to lead.
+async fn leader(cluster: &Cluster, name: &str) -> Result<Option<String>> {
+    let leases: Api<Lease> = Api::namespaced(cluster.client().await?, NAMESPACE);
+    let lease = leases.get_opt(name).await.context("ask for the Lease")?;
+    Ok(lease.and_then(|lease| lease.spec?.holder_identity))
 }
 
 /// The end of the logs of a component's Pods, or why there are none.

@@ -49,8 +49,6 @@ fn values(image: &PenstockImage) -> Value {
         "apiServer": { "host": CONTROL_PLANE.v4.to_string(), "port": API_PORT },
         "clusterCIDR": pod_cidrs(),
         "serviceCIDR": service_cidrs(),
-        // Until the operator has a leader election.
-        "operator": { "replicas": 1 },
     })
 }
 

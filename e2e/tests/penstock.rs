@@ -117,14 +117,10 @@ async fn operator_metric(cluster: &Cluster, name: &str) -> Result<Option<u64>> {
     Ok((!values.is_empty()).then(|| values.iter().sum()))
 }
 
-/// Waits until the operator, since its start, has looked at as many Services as are of type LoadBalancer.
+/// Waits until the operator, since its start, has looked at as many Services as there are.
 async fn looked_at_all(cluster: &Cluster) -> Result<()> {
     let api: Api<Service> = Api::all(cluster.client().await?);
-    let services = api.list(&ListParams::default()).await?;
-    let balanced = |service: &&Service| {
-        service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer")
-    };
-    let wanted = u64::try_from(services.iter().filter(balanced).count())?;
+    let wanted = u64::try_from(api.list(&ListParams::default()).await?.items.len())?;
     until("reconciliation of the Services", LIMIT, || async {
         let done = operator_metric(cluster, "penstock_operator_reconciles_total").await?.unwrap_or(0);
         Ok(if done >= wanted { Look::Ready(()) } else { Look::NotYet(format!("{done} of {wanted}")) })
@@ -180,7 +176,7 @@ async fn deleting_a_service_frees_its_address_everywhere() -> Result<()> {
 async fn restarting_the_operator_changes_nothing() -> Result<()> {
     let (cluster, _guard) = cluster().await?;
     let before = seed::service(&cluster, "load-balancer").await?;
-    OPERATOR.process(&cluster)?.kill()?;
+    OPERATOR.process(&cluster).await?.kill()?;
     OPERATOR.wait_until_ready(&cluster).await?;
     looked_at_all(&cluster).await?;
     let after = seed::service(&cluster, "load-balancer").await?;
@@ -200,7 +196,7 @@ async fn killing_the_owners_announcer_moves_the_address_to_the_other_node() -> R
     let first = owned(&cluster, ip, |owner| owner.is_some()).await?.unwrap();
     // The kubelet would start it again before anybody misses it.
     let kubelet = cluster.process(first, "kubelet")?.context("the kubelet was never started")?.freeze()?;
-    announcer(first).process(&cluster)?.kill()?;
+    announcer(first).process(&cluster).await?.kill()?;
     let killed = Instant::now();
     let second = owned(&cluster, ip, |owner| owner.is_some_and(|node| node != first)).await?.unwrap();
     println!(
@@ -230,7 +226,7 @@ async fn send_node_agents_away(cluster: &Cluster, away: bool) -> Result<()> {
 async fn rules_stay_while_the_node_agents_are_away() -> Result<()> {
     let (cluster, _guard) = cluster().await?;
     for node in Place::NODES {
-        node_agent(node).process(&cluster)?.kill()?;
+        node_agent(node).process(&cluster).await?.kill()?;
     }
     // The kubelets start them again at once; these end in good order, and nobody starts them again.
     send_node_agents_away(&cluster, true).await?;
@@ -254,14 +250,14 @@ async fn the_kubelet_starts_a_killed_node_agent_again_and_no_flow_notices() -> R
     let (cluster, _guard) = cluster().await?;
     let mut before = Vec::new();
     for node in Place::NODES {
-        let process = node_agent(node).process(&cluster)?;
+        let process = node_agent(node).process(&cluster).await?;
         process.kill()?;
         before.push(process);
     }
     all_flows_answer(&cluster).await?;
     for (node, before) in Place::NODES.into_iter().zip(before) {
         node_agent(node).wait_until_ready(&cluster).await?;
-        ensure!(node_agent(node).process(&cluster)?.pid() != before.pid(), "it was never ended");
+        ensure!(node_agent(node).process(&cluster).await?.pid() != before.pid(), "it was never ended");
     }
     all_flows_answer(&cluster).await
 }
@@ -288,8 +284,10 @@ async fn services_follow_their_pods() -> Result<()> {
 async fn one_bad_object_does_not_stop_the_others() -> Result<()> {
     let (cluster, _guard) = cluster().await?;
     // The kubelet starts again what crashes: they are to be the same processes at the end.
-    let before =
-        COMPONENTS.iter().map(|component| component.process(&cluster)).collect::<Result<Vec<_>>>()?;
+    let mut before = Vec::new();
+    for component in COMPONENTS {
+        before.push(component.process(&cluster).await?);
+    }
     let pool = |addresses: &str| {
         format!(
             "apiVersion: penstock.dev/v1alpha1\nkind: IPAddressPool\n\
