@@ -10,6 +10,7 @@ use crate::{
     class::{Membership, served_by},
     intent::{Intent, World, intent},
     status::shown_addresses,
+    trim::trim,
 };
 
 /// Lists all Services (a consistent read, not a cache) and adopts the addresses of those that are ours, the
@@ -20,8 +21,7 @@ pub(crate) async fn adopt_all(
     provider: &PoolProvider,
     world: &World,
 ) -> Result<(), kube::Error> {
-    let mut services = Api::<Service>::all(client.clone()).list(&ListParams::default()).await?.items;
-    services.retain(|service| intent(service, world) != Intent::Ignore && from_pools(service, world));
+    let mut services = list(client, world).await?;
     services.sort_by_cached_key(|s| {
         (s.metadata.creation_timestamp.as_ref().map(|t| t.0), s.metadata.uid.clone())
     });
@@ -38,6 +38,28 @@ pub(crate) async fn adopt_all(
     }
     tracing::info!(services = services.len(), addresses = adopted, "adopted what the statuses say");
     Ok(())
+}
+
+/// The Services that may hold addresses, page by page: all of them at once would be most of the memory that this process
+/// ever needs.
+async fn list(client: &Client, world: &World) -> Result<Vec<Service>, kube::Error> {
+    const PAGE: u32 = 500;
+    let (api, mut params) = (Api::<Service>::all(client.clone()), ListParams::default().limit(PAGE));
+    let mut services = Vec::new();
+    loop {
+        let page = api.list(&params).await?;
+        let concerned =
+            |service: &Service| intent(service, world) != Intent::Ignore && from_pools(service, world);
+        let trimmed = |mut service: Service| {
+            trim(&mut service);
+            service
+        };
+        services.extend(page.items.into_iter().filter(concerned).map(trimmed));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(services),
+        }
+    }
 }
 
 /// Whether the addresses that the Service shows are a pool's. Those of a balancer outside are none of ours to give;

@@ -29,6 +29,7 @@ mod reconcile;
 mod record;
 mod run;
 mod status;
+mod trim;
 mod wake_list;
 
 pub use approval::{Consent, pending, question};

@@ -29,7 +29,7 @@ impl Context {
             return Ok(action);
         }
         let consent = Consent::of(wanted.class.approval, service.metadata.annotations.as_ref());
-        match self.from_pool(service, key, &consent, Some(&wanted.desired)).await {
+        match self.take_from_pool(service, key, &consent, Some(&wanted.desired)).await {
             Ok(outcome) => match self.ask(service, key, &outcome).await? {
                 Some(action) => Ok(action),
                 None => self.provisioned(service, key, &wanted.class_name, outcome).await,
@@ -44,7 +44,7 @@ impl Context {
         }
     }
 
-    async fn from_pool(
+    async fn take_from_pool(
         &self,
         service: &Service,
         key: &ObjectKey,

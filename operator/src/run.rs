@@ -11,7 +11,7 @@ use futures::{
 };
 use k8s_openapi::api::core::v1::Service;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client,
     runtime::{
         Controller, WatchStreamExt,
         controller::{self, Config},
@@ -39,6 +39,7 @@ use crate::{
     orphan::collect_orphans,
     reconcile::{Context, error_policy, reconcile},
     record::Records,
+    trim::trim,
     wake_list::WakeList,
 };
 
@@ -197,7 +198,7 @@ async fn reconcile_all(context: Arc<Context>, triggers: Triggers, stop: &Cancell
     let (deletions, queue, woken_queue) = (context.clone(), context.clone(), context.clone());
     let all = (triggers.reader.clone(), context.clone());
     let events = watch(api, watcher::Config::default())
-        .modify(|service| service.managed_fields_mut().clear())
+        .modify(trim)
         .then(move |event| forget_deleted(deletions.clone(), event));
     let services = reflector::reflector(triggers.writer, events)
         .applied_objects()

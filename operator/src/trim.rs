@@ -1,0 +1,66 @@
+//! What is kept of a Service in memory: with thousands of them that is most of what this process needs.
+
+use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+
+use crate::class::is_marked;
+
+/// kubectl's copy of what was applied.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Drops what no decision looks at. Of a Service that neither has nor wants anything of ours only its identity and type
+/// stay.
+pub(crate) fn trim(service: &mut Service) {
+    service.metadata.managed_fields = None;
+    if let Some(annotations) = &mut service.metadata.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+    if is_indifferent(service) {
+        service.metadata.annotations = None;
+        service.metadata.labels = None;
+        service.status = None;
+        let type_ = service.spec.take().and_then(|spec| spec.type_);
+        service.spec = Some(ServiceSpec { type_, ..ServiceSpec::default() });
+    }
+}
+
+fn is_indifferent(service: &Service) -> bool {
+    let (Some(spec), status) = (&service.spec, &service.status) else { return false };
+    let plain = matches!(spec.type_.as_deref(), None | Some("ClusterIP" | "NodePort"));
+    let quiet = status.as_ref().is_none_or(|s| s.conditions.as_ref().is_none_or(Vec::is_empty));
+    plain && quiet && spec.external_ips.as_ref().is_none_or(Vec::is_empty) && !is_marked(service)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use penstock_crds::FINALIZER;
+    use serde_json::{Value, json};
+
+    fn trimmed(metadata: &Value, spec: &Value) -> Service {
+        let mut service = serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
+        trim(&mut service);
+        service
+    }
+
+    #[test]
+    fn only_what_no_decision_looks_at_is_dropped() {
+        let metadata =
+            json!({"name": "s", "uid": "u", "labels": {"a": "b"}, "annotations": {LAST_APPLIED: "{}"}});
+        let cluster_ip = trimmed(&metadata, &json!({"type": "ClusterIP", "clusterIP": "10.96.0.1"}));
+        assert_eq!((cluster_ip.metadata.labels, cluster_ip.spec.unwrap().cluster_ip), (None, None));
+        assert_eq!(cluster_ip.metadata.uid.as_deref(), Some("u"));
+
+        let balanced = trimmed(&metadata, &json!({"type": "LoadBalancer", "clusterIP": "10.96.0.1"}));
+        assert!(balanced.metadata.labels.is_some() && balanced.spec.unwrap().cluster_ip.is_some());
+        assert_eq!(balanced.metadata.annotations.unwrap().len(), 0);
+        for (metadata, spec) in [
+            (json!({"finalizers": [FINALIZER]}), json!({"type": "ClusterIP", "clusterIP": "10.96.0.1"})),
+            (
+                json!({}),
+                json!({"type": "NodePort", "clusterIP": "10.96.0.1", "externalIPs": ["198.51.100.1"]}),
+            ),
+        ] {
+            assert!(trimmed(&metadata, &spec).spec.unwrap().cluster_ip.is_some(), "{metadata} {spec}");
+        }
+    }
+}
