@@ -13,15 +13,21 @@ use crate::{
     trim::trim,
 };
 
-/// Lists all Services (a consistent read, not a cache) and adopts the addresses of those that are ours, the
-/// oldest first; also of those on their way out, until their status is cleared. An address that two of them show
-/// and do not share stays with the older; the other gets a new one.
+/// Lists all Services (a consistent read, not a cache) and adopts them.
 pub(crate) async fn adopt_all(
     client: &Client,
     provider: &PoolProvider,
     world: &World,
 ) -> Result<(), kube::Error> {
-    let mut services = list(client, world).await?;
+    adopt(provider, list(client, world).await?, world);
+    Ok(())
+}
+
+/// Adopts the addresses of those Services that are ours, the oldest first; also of those on their way out, until
+/// their status is cleared. An address that two of them show and do not share stays with the older; the other gets a
+/// new one. The provider knows its pools already.
+pub fn adopt(provider: &PoolProvider, mut services: Vec<Service>, world: &World) {
+    services.retain(|service| holds_pool_addresses(service, world));
     services.sort_by_cached_key(|s| {
         (s.metadata.creation_timestamp.as_ref().map(|t| t.0), s.metadata.uid.clone())
     });
@@ -37,7 +43,6 @@ pub(crate) async fn adopt_all(
         }
     }
     tracing::info!(services = services.len(), addresses = adopted, "adopted what the statuses say");
-    Ok(())
 }
 
 /// The Services that may hold addresses, page by page: all of them at once would be most of the memory that this process
@@ -48,18 +53,20 @@ async fn list(client: &Client, world: &World) -> Result<Vec<Service>, kube::Erro
     let mut services = Vec::new();
     loop {
         let page = api.list(&params).await?;
-        let concerned =
-            |service: &Service| intent(service, world) != Intent::Ignore && from_pools(service, world);
         let trimmed = |mut service: Service| {
             trim(&mut service);
             service
         };
-        services.extend(page.items.into_iter().filter(concerned).map(trimmed));
+        services.extend(page.items.into_iter().filter(|s| holds_pool_addresses(s, world)).map(trimmed));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
             None => return Ok(services),
         }
     }
+}
+
+fn holds_pool_addresses(service: &Service, world: &World) -> bool {
+    intent(service, world) != Intent::Ignore && from_pools(service, world)
 }
 
 /// Whether the addresses that the Service shows are a pool's. Those of a balancer outside are none of ours to give;

@@ -74,11 +74,14 @@ fn risk(risk: Risk) -> String {
 #[must_use]
 pub fn question(plan: &PendingPlan, resource: &str) -> String {
     let steps: Vec<String> = plan.steps.iter().map(|s| format!("{} ({})", s.reason, s.risk)).collect();
-    format!(
-        "waits for approval: {}; to agree: kubectl annotate --overwrite {resource} {APPROVED_PLAN}={}",
-        steps.join("; "),
-        plan.hash
-    )
+    let command = approve_command(&plan.hash, resource);
+    format!("waits for approval: {}; to agree: {command}", steps.join("; "))
+}
+
+/// How somebody agrees to the plan of this hash; `resource` as for [`question`].
+#[must_use]
+pub fn approve_command(hash: &str, resource: &str) -> String {
+    format!("kubectl annotate --overwrite {resource} {APPROVED_PLAN}={hash}")
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ mod status;
 mod trim;
 mod wake_list;
 
-pub use approval::{Consent, pending, question};
+pub use adoption::adopt;
+pub use approval::{Consent, approve_command, pending, question};
 pub use class::{ClassVerdict, Classes, Membership, is_marked, served_by};
 pub use external_ip_policies::judge_external_ip_policies;
 pub use finding::{

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::election::{Claim, Record};
 
-/// The name of the Lease.
-pub(crate) const NAME: &str = "penstock-operator";
+/// The name of the Lease, in the operator's namespace.
+pub const NAME: &str = "penstock-operator";
 
 /// What a Lease says. One without a duration lasts as long as ours do.
 pub(crate) fn record(lease: &Lease, default_duration: Duration) -> Record {

@@ -26,3 +26,4 @@ pub use candidate::{Candidate, Leadership, LeadershipError};
 pub use election::{Lost, Timing};
 pub use gate::{Gate, GateKeeper, NotLeader};
 pub use identity::{Identity, IdentityError};
+pub use lease::NAME as LEASE_NAME;
