@@ -49,6 +49,7 @@ fn arrows_point_from_the_processes_down() {
     assert_eq!(ours("penstock-runtime"), set(&["runtime"]));
     assert_eq!(ours("penstock-providers"), set(&["providers", "model", "crds"]));
     assert_eq!(ours("penstock-operator"), set(&["operator", "providers", "model", "crds", "runtime"]));
+    assert_eq!(ours("penstock-cli"), set(&["cli", "operator", "providers", "model", "crds", "runtime"]));
     assert_eq!(ours("penstock-announcer"), set(&["announcer", "model", "crds", "runtime"]));
     assert_eq!(ours("penstock-node"), set(&["node", "model", "crds", "runtime"]));
 }

@@ -1,0 +1,21 @@
+//! `kubectl penstock`: what the operator would do for a Service, and why a Service has no address.
+//!
+//! Both commands read the cluster with the user's own rights, decide by the operator's own functions, call no provider
+//! and change nothing. [`Scene`](scene::Scene) is what the operator knows, [`forecast`](forecast::forecast) what it
+//! would do, [`explain`](explain::explain) what to tell; the rest reads and prints.
+
+pub mod access;
+pub mod cluster;
+pub mod explain;
+pub mod facts;
+pub mod forecast;
+pub mod manifest;
+pub mod output;
+pub mod outside_provider;
+pub mod plan;
+pub mod plan_text;
+mod pool_side;
+pub mod scene;
+pub mod why;
+
+pub use pool_side::{PoolRefusal, RefusalField};

@@ -1,0 +1,29 @@
+//! Providers that build outside the cluster, made for planning alone: a plan from what the record says needs no call
+//! and so no credentials.
+
+use std::sync::Arc;
+
+use penstock_crds::{LoadBalancerClassSpec, ProviderKind};
+use penstock_providers::{AnyProvider, ProviderError, webhook::WebhookProvider};
+
+/// How the provider of a class is made.
+pub type MakeProvider = fn(&LoadBalancerClassSpec) -> Result<Arc<dyn AnyProvider>, ProviderError>;
+
+/// The provider of a class, without credentials.
+///
+/// # Errors
+/// Parameters that it cannot be made from.
+pub fn outside_provider(class: &LoadBalancerClassSpec) -> Result<Arc<dyn AnyProvider>, ProviderError> {
+    match (class.provider, &class.webhook) {
+        (ProviderKind::Webhook, Some(parameters)) => match WebhookProvider::new(parameters, None) {
+            Ok(provider) => Ok(Arc::new(provider)),
+            Err(error) => Err(ProviderError::refused(error.to_string())),
+        },
+        (ProviderKind::Webhook, None) => {
+            Err(ProviderError::refused("the class has no spec.webhook: say where the endpoint is"))
+        }
+        (ProviderKind::Pool, _) => {
+            Err(ProviderError::refused("the provider pool builds nothing outside the cluster"))
+        }
+    }
+}
