@@ -1,19 +1,19 @@
 //! An API server, the proxy before it and the operator behind it, used by one run after the other.
 
 use std::{
-    path::{Path, PathBuf},
-    process::Command,
+    path::Path,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use kube::{
     Api, Resource,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use penstock_crds::ConditionKind;
 use penstock_e2e::{
+    chart::apply_rbac,
     control_plane::ControlPlane,
     wait::{Look, until},
 };
@@ -50,8 +50,10 @@ impl Lab {
     pub(crate) async fn start(operator: &Path) -> Result<Self> {
         let dir = tempfile::tempdir().context("make a directory")?;
         let control_plane = ControlPlane::start_on_loopback(dir.path()).await?;
-        let install = installer(&control_plane);
-        tokio::task::spawn_blocking(install).await.context("install our kinds")??;
+        let control_plane =
+            tokio::task::spawn_blocking(move || install(&control_plane).map(|()| control_plane))
+                .await
+                .context("install our kinds")??;
         let client = control_plane.client().await?;
         let upstream = Upstream::ApiServer(control_plane.client_as(IDENTITY.0, IDENTITY.1).await?);
         // The proxy kills the operator, which is started with the proxy's address.
@@ -173,23 +175,11 @@ where
     Ok(())
 }
 
-/// Applies our kinds and the operator's RBAC with kubectl.
-fn installer(control_plane: &ControlPlane) -> impl FnOnce() -> Result<()> + Send + 'static {
-    let (kubectl, config) = (control_plane.kubectl(), control_plane.kubeconfig());
-    move || {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let manifests = root.join("e2e/manifests/penstock");
-        for path in
-            [root.join("crds/yaml"), manifests.join("namespace.yaml"), manifests.join("operator.yaml")]
-        {
-            run(&kubectl, &config, &["apply", "--server-side", "-f", &path.display().to_string()])?;
-        }
-        run(&kubectl, &config, &["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])
-    }
-}
-
-fn run(kubectl: &PathBuf, config: &Path, args: &[&str]) -> Result<()> {
-    let output = Command::new(kubectl).arg("--kubeconfig").arg(config).args(args).output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+/// Applies our kinds and the operator's RBAC, as the chart ships it.
+fn install(control_plane: &ControlPlane) -> Result<()> {
+    let kinds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/yaml");
+    control_plane.run_kubectl(&["apply", "--server-side", "-f", &kinds.display().to_string()])?;
+    apply_rbac(control_plane, "operator")?;
+    control_plane.run_kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
     Ok(())
 }
