@@ -133,8 +133,8 @@ impl Forecaster<'_> {
             Intent::Provision(wanted) => {
                 self.tear_down(Some(&wanted.class_name))?;
                 match wanted.class.provider {
-                    penstock_crds::ProviderKind::Pool => self.from_pool(&wanted).await,
-                    _ => self.from_outside(&wanted),
+                    penstock_crds::ProviderKind::Pool => self.take_from_pool(&wanted).await,
+                    _ => self.build_outside(&wanted),
                 }
             }
         }
@@ -151,14 +151,14 @@ impl Forecaster<'_> {
         Ok(outcome)
     }
 
-    async fn from_pool(&mut self, wanted: &Wanted) -> Result<Outcome, ProviderError> {
+    async fn take_from_pool(&mut self, wanted: &Wanted) -> Result<Outcome, ProviderError> {
         let answer = pool_side::ask(&self.scene.pool, &self.owner, Ok(&wanted.desired)).await?;
         self.propose(&wanted.class_name, &wanted.class, wanted.class.approval, answer.plan)?;
         Ok(answer.refused.map_or(Outcome::Served, |error| refused(&error)))
     }
 
     /// While the fingerprint is that of what is wanted, there is nothing to do.
-    fn from_outside(&mut self, wanted: &Wanted) -> Result<Outcome, ProviderError> {
+    fn build_outside(&mut self, wanted: &Wanted) -> Result<Outcome, ProviderError> {
         let provider = (self.make)(&wanted.class)?;
         provider.capabilities().check(&wanted.desired)?;
         let wish = fingerprint(&(&wanted.class, &wanted.desired));
