@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Result;
 use clap::Parser;
 use penstock_announcer::agent::{self, AgentConfig};
-use penstock_runtime::{ProcessFlags, Telemetry, init_logging, report_exit, shutdown_on_signal};
+use penstock_runtime::{ProcessFlags, Telemetry, init_telemetry, report_exit, shutdown_on_signal};
 
 /// Answers ARP for the addresses of Services of type LoadBalancer that this node owns.
 #[derive(Parser)]
@@ -34,7 +34,7 @@ async fn main() -> ExitCode {
 }
 
 async fn execute(flags: Flags) -> Result<()> {
-    init_logging(flags.process.log_format, &flags.process.log)?;
+    let _telemetry = init_telemetry(&flags.process, "penstock-announcer")?;
     let client = penstock_runtime::client().await?;
     let (stop, telemetry) = (shutdown_on_signal()?, Telemetry::new(env!("CARGO_PKG_VERSION")));
     let served = telemetry.clone().serve(flags.process.http_address(9781), stop.clone());

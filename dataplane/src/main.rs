@@ -9,7 +9,7 @@ use penstock_node::{
     Agent, Flags, Metrics, events,
     nftables::{self, Nft, Nftables},
 };
-use penstock_runtime::{Telemetry, init_logging, report_exit, shutdown_on_signal};
+use penstock_runtime::{Telemetry, init_telemetry, report_exit, shutdown_on_signal};
 
 /// Forwards Services on the node that it runs on. Its rules stay when it ends.
 #[derive(Debug, Parser)]
@@ -48,7 +48,7 @@ async fn execute(arguments: Arguments) -> Result<()> {
 }
 
 async fn run(flags: &Flags, node_name: String) -> Result<()> {
-    init_logging(flags.process.log_format, &flags.process.log)?;
+    let _telemetry = init_telemetry(&flags.process, "penstock-node")?;
     let until = shutdown_on_signal()?;
     let nft = Nft::default();
     nft.check().await.context("cannot program nftables: this needs the program nft and CAP_NET_ADMIN")?;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use penstock_operator::{Options, leadership::Identity, run};
-use penstock_runtime::{ProcessFlags, client, init_logging, report_exit, shutdown_on_signal};
+use penstock_runtime::{ProcessFlags, client, init_telemetry, report_exit, shutdown_on_signal};
 
 /// Gives Services of type LoadBalancer their addresses.
 #[derive(Debug, Parser)]
@@ -29,7 +29,7 @@ async fn main() -> ExitCode {
 }
 
 async fn execute(Flags { process, identity, cluster_domain }: Flags) -> anyhow::Result<()> {
-    init_logging(process.log_format, &process.log)?;
+    let _telemetry = init_telemetry(&process, "penstock-operator")?;
     let client = client().await?;
     let identity = identity.map_or_else(Identity::of_host, Ok)?;
     let http_address = process.http_address(9780);

@@ -23,6 +23,11 @@ pub struct ProcessFlags {
     /// What is logged: a level, or directives as `penstock_operator=debug,kube=warn`.
     #[arg(long, env = "PENSTOCK_LOG", default_value = "info")]
     pub log: String,
+
+    /// Base URL of a collector that spans are sent to as OTLP over HTTP/protobuf, such as http://127.0.0.1:4318
+    /// [default: none are sent]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true, value_name = "URL")]
+    otlp_endpoint: Option<String>,
 }
 
 impl ProcessFlags {
@@ -31,5 +36,12 @@ impl ProcessFlags {
     #[must_use]
     pub fn http_address(&self, default_port: u16) -> SocketAddr {
         self.http_address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, default_port)))
+    }
+
+    /// The collector's base URL. An empty one is none, as OpenTelemetry's specification of environment variables
+    /// wants it.
+    #[must_use]
+    pub fn otlp_endpoint(&self) -> Option<&str> {
+        self.otlp_endpoint.as_deref().filter(|url| !url.is_empty())
     }
 }

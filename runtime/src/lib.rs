@@ -1,4 +1,4 @@
-//! What every Penstock process does: flags, logs, signals, health and metrics endpoints, watches.
+//! What every Penstock process does: flags, logs, spans, signals, health and metrics endpoints, watches.
 
 mod client;
 mod exit;
@@ -7,13 +7,15 @@ mod http;
 mod logging;
 mod optional_watch;
 mod shutdown;
+mod spans;
 mod watch;
 
 pub use client::{ClientError, client};
 pub use exit::report as report_exit;
 pub use flags::ProcessFlags;
 pub use http::{HttpError, Readiness, Telemetry};
-pub use logging::{LogFormat, LoggingError, init as init_logging};
+pub use logging::{LogFormat, LoggingError, init as init_telemetry};
 pub use optional_watch::optional_updates;
 pub use shutdown::{ShutdownError, on_signal as shutdown_on_signal};
+pub use spans::{SpansError, TelemetryGuard};
 pub use watch::{Update, readable_updates, updates, watch};

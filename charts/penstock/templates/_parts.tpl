@@ -29,6 +29,9 @@ app.kubernetes.io/component: {{ .component }}
 - {{ printf "--http-address=%s" (include "penstock.listen" .) }}
 - {{ printf "--log=%s" .root.Values.log.level | quote }}
 - --log-format={{ .root.Values.log.format }}
+{{- with .root.Values.otlpEndpoint }}
+- {{ printf "--otlp-endpoint=%s" . | quote }}
+{{- end }}
 {{- end }}
 
 {{/* Who and where the Pod is. */}}
