@@ -67,7 +67,7 @@ pub struct TelemetryGuard {
 impl TelemetryGuard {
     /// Sends spans of `program` to the collector under this URL; without one, does nothing.
     pub(crate) fn start(collector: Option<&str>, program: &'static str) -> Result<Self, SpansError> {
-        let spans = collector.map(|url| provider(url, program)).transpose()?;
+        let spans = collector.map(|url| outside_of_runtime(url, program)).transpose()?;
         Ok(Self { spans, program })
     }
 
@@ -95,6 +95,16 @@ impl Drop for TelemetryGuard {
             tracing::warn!("the collector did not take the last spans within {FLUSH:?}, they are dropped");
         }
     }
+}
+
+/// The HTTP client blocks and brings a runtime of its own: within another one it can neither be made nor, after an
+/// error, be dropped.
+fn outside_of_runtime(url: &str, program: &'static str) -> Result<SdkTracerProvider, SpansError> {
+    thread::scope(|scope| {
+        let making = thread::Builder::new().spawn_scoped(scope, || provider(url, program));
+        let made = making.map_err(|error| SpansError::Client(error.to_string()))?.join();
+        made.unwrap_or_else(|_| Err(SpansError::Client(String::from("its thread panicked"))))
+    })
 }
 
 fn provider(url: &str, program: &'static str) -> Result<SdkTracerProvider, SpansError> {
@@ -136,23 +146,17 @@ fn traces_url(base: &str) -> Result<Url, SpansError> {
     Ok(url)
 }
 
-/// The SDK sends from a thread of its own and so wants a client that blocks. One is made outside of the runtime,
-/// because it brings its own.
+/// One that blocks, because the SDK sends from a thread of its own.
 fn client(url: &Url) -> Result<Client, SpansError> {
-    let tls = tls(url)?;
-    let build = || {
-        Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .timeout(ANSWER)
-            .build()
-    };
-    let built = thread::Builder::new().spawn(build).map_err(|e| SpansError::Client(e.to_string()))?.join();
-    let built = built.map_err(|_| SpansError::Client(String::from("its thread panicked")))?;
-    built.map_err(|e| SpansError::Client(e.to_string()))
+    Client::builder()
+        .tls_backend_preconfigured(tls(url)?)
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .referer(false)
+        .timeout(ANSWER)
+        .build()
+        .map_err(|error| SpansError::Client(error.to_string()))
 }
 
 /// With ring, as the rest of Penstock has it, and the system's certificate authorities. Without TLS none are needed,
