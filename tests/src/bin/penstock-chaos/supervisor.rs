@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nix::sys::signal::Signal;
 use penstock_e2e::process::{Ledger, Process, Sandbox, Spec};
 use tokio::task::JoinHandle;
 
@@ -125,7 +124,7 @@ impl Shared {
     fn kill(&self) {
         let mut state = self.lock();
         let Some(process) = state.process.take() else { return };
-        if let Err(error) = process.signal(Signal::SIGKILL).and_then(|()| process.kill()) {
+        if let Err(error) = process.kill() {
             state.surprises.push(format!("{error:#}"));
         }
     }
