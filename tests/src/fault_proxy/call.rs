@@ -6,12 +6,15 @@ use std::fmt;
 use http::{Method, Uri};
 use serde_json::Value;
 
+/// What stands in a path for a UID.
+pub(super) const UID: &str = "{uid}";
+
 /// A call: method, path, and how many calls of this method and path came before it (from 1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Call {
     /// The HTTP method.
     pub method: String,
-    /// The path, without the query.
+    /// The path, without the query, and with `{uid}` in place of every UID: objects have others in every run.
     pub path: String,
     /// Counts from 1.
     pub occurrence: usize,
@@ -67,6 +70,19 @@ impl Class {
     }
 }
 
+/// The path with [`UID`] in place of every UID.
+pub(super) fn without_uids(path: &str) -> String {
+    let name = |segment: &str| if is_uid(segment) { UID.to_owned() } else { segment.to_owned() };
+    path.split('/').map(name).collect::<Vec<_>>().join("/")
+}
+
+/// RFC 9562, section 4: the API server's UIDs are UUIDs in text.
+fn is_uid(segment: &str) -> bool {
+    let groups: Vec<&str> = segment.split('-').collect();
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && groups.iter().all(|group| group.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
 /// The path without what is the same in all of them.
 pub(super) fn short(path: &str) -> &str {
     path.split_once("/namespaces/").map_or(path, |(_, rest)| rest)
@@ -105,6 +121,15 @@ mod tests {
         assert_eq!(event_identity(line), Some(("ADDED".into(), "a".into())));
         assert_eq!(event_identity(br#"{"type":"BOOKMARK","object":{"metadata":{"name":"a"}}}"#), None);
         assert_eq!(event_identity(b"{"), None);
+    }
+
+    #[test]
+    fn a_path_has_the_same_name_whatever_the_uid() {
+        let path = "/v1/load-balancers/7c2f9a1e-52f4-4f0e-9c5b-0d6b1b7f2a11/targets";
+        assert_eq!(without_uids(path), "/v1/load-balancers/{uid}/targets");
+        for path in ["/api/v1/namespaces/default/services/a", "/a/7c2f9a1e-52f4-4f0e-9c5b-0d6b1b7f2a1"] {
+            assert_eq!(without_uids(path), path);
+        }
     }
 
     #[test]

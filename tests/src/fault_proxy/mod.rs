@@ -129,6 +129,12 @@ impl FaultProxy {
         self.shared.record().events.clone()
     }
 
+    /// When the last request came, of whatever kind.
+    #[must_use]
+    pub fn last_call(&self) -> Option<Instant> {
+        self.shared.record().entries.last().map(|entry| entry.at)
+    }
+
     /// When something other than a Lease was last written.
     #[must_use]
     pub fn last_write(&self) -> Option<Instant> {

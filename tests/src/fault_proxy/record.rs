@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, time::Instant};
 use http::Method;
 
 use super::{
-    call::{Call, Class, WatchEvent},
+    call::{Call, Class, WatchEvent, without_uids},
     plan::Plan,
 };
 
@@ -88,9 +88,10 @@ impl Record {
 
     /// Notes a request; returns its place in the entries.
     pub(super) fn arrived(&mut self, method: &Method, path: &str, class: Class) -> usize {
-        let count = self.calls.entry((method.to_string(), path.to_owned())).or_default();
+        let path = without_uids(path);
+        let count = self.calls.entry((method.to_string(), path.clone())).or_default();
         *count += 1;
-        let call = Call { method: method.to_string(), path: path.to_owned(), occurrence: *count };
+        let call = Call { method: method.to_string(), path, occurrence: *count };
         let number = (class == Class::Mutation).then(|| {
             self.mutations += 1;
             self.mutations

@@ -1,4 +1,4 @@
-//! An API server, the proxy before it and the operator behind it, used by one run after the other.
+//! An API server, the proxy before it, the operator behind it and what is outside, used by one run after the other.
 
 use std::{
     path::Path,
@@ -11,7 +11,7 @@ use kube::{
     Api, Resource,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use penstock_crds::ConditionKind;
+use penstock_crds::{ConditionKind, LoadBalancer};
 use penstock_e2e::{
     chart::apply_rbac,
     control_plane::ControlPlane,
@@ -20,7 +20,14 @@ use penstock_e2e::{
 use penstock_tests::fault_proxy::{FaultProxy, Kill, Plan, Upstream};
 use serde_json::{Value, json};
 
-use crate::{doubles::Doubles, end_state, supervisor::Supervisor, user::User};
+use crate::{
+    appliance::{self, Appliance},
+    doubles::Doubles,
+    end_state::{self, Addresses},
+    scenario::Scenario,
+    supervisor::Supervisor,
+    user::User,
+};
 
 /// As whom the proxy speaks to the API server: the operator's own rights.
 const IDENTITY: (&str, &[&str]) = (
@@ -60,11 +67,12 @@ impl Lab {
         let killer: Arc<OnceLock<Kill>> = Arc::default();
         let late = killer.clone();
         let kill: Kill = Arc::new(move || late.get().into_iter().for_each(|kill| kill()));
+        let appliance = Arc::new(Appliance::start(kill.clone()).await?);
         let proxy = FaultProxy::start(upstream, kill).await?;
         let operator = Supervisor::new(operator, &proxy.url(), dir.path())?;
         let _ = killer.set(operator.killer());
         let doubles = Doubles::watch(client.clone());
-        let user = User { client, class: CLASS, limit: LIMIT };
+        let user = User { client, class: CLASS, limit: LIMIT, appliance };
         Ok(Self { user, proxy, operator, doubles, _control_plane: control_plane, _dir: dir })
     }
 
@@ -73,6 +81,7 @@ impl Lab {
         self.operator.stop();
         self.proxy.begin(Plan::Nothing);
         self.proxy.drained().await;
+        self.user.appliance.clear().await;
         let client = &self.user.client;
         for service in end_state::list(client, "", "Service", "services").await? {
             let name = service.metadata.name.unwrap_or_default();
@@ -80,6 +89,12 @@ impl Lab {
                 force_away(&self.user.services(), &name).await?;
             }
         }
+        for record in end_state::records(client).await? {
+            let namespace = record.metadata.namespace.unwrap_or_default();
+            let api: Api<LoadBalancer> = Api::namespaced(client.clone(), &namespace);
+            force_away(&api, &record.metadata.name.unwrap_or_default()).await?;
+        }
+        remove_all(&appliance::nodes(&self.user)).await?;
         remove_all(&self.user.pools()).await?;
         remove_all(&self.user.classes()).await?;
         let events: Api<k8s_openapi::api::events::v1::Event> = Api::default_namespaced(client.clone());
@@ -88,10 +103,13 @@ impl Lab {
         Ok(())
     }
 
-    /// The class and these pools, and an operator that has accepted them and has come to rest.
-    pub(crate) async fn prepare(&self, pools: &[(&str, &[&str])]) -> Result<()> {
+    /// The classes and pools of a story, and an operator that has accepted them and has come to rest.
+    pub(crate) async fn prepare(&self, scenario: &Scenario) -> Result<()> {
         self.user.create_class(self.user.class, true).await?;
-        for (name, addresses) in pools {
+        if let Some(unfinished) = scenario.outside {
+            self.user.appliance.prepare(&self.user, unfinished).await?;
+        }
+        for (name, addresses) in scenario.pools {
             self.user.create_pool(name, addresses).await?;
         }
         self.operator.start()?;
@@ -124,12 +142,30 @@ impl Lab {
         .await
     }
 
-    /// Waits until nothing but Leases has been written for this long.
+    /// What is compared: the objects of the cluster, and what is outside.
+    pub(crate) async fn end_state(&self, addresses: Addresses) -> Result<Value> {
+        let client = &self.user.client;
+        let mut state = end_state::read(client, addresses).await?;
+        let services = end_state::list(client, "", "Service", "services").await?;
+        state["outside"] = self.user.appliance.state(&services);
+        Ok(state)
+    }
+
+    /// When something other than a Lease was last written, or the provider was last called.
+    pub(crate) fn last_activity(&self) -> Option<Instant> {
+        self.proxy.last_write().max(self.user.appliance.proxy.last_call())
+    }
+
+    /// Waits until nothing but Leases has been written, and the provider was not called, for this long.
     pub(crate) async fn at_rest(&self, quiet: Duration) -> Result<()> {
         let begin = Instant::now();
         until("the operator's rest", LIMIT + quiet, || async {
-            let last = self.proxy.last_write().unwrap_or(begin).max(begin);
-            Ok(if last.elapsed() >= quiet { Look::Ready(()) } else { Look::NotYet("it writes".to_owned()) })
+            let last = self.last_activity().unwrap_or(begin).max(begin);
+            Ok(if last.elapsed() >= quiet {
+                Look::Ready(())
+            } else {
+                Look::NotYet("it writes or calls".to_owned())
+            })
         })
         .await
     }

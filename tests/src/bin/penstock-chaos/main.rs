@@ -1,15 +1,19 @@
 //! `make chaos`: the operator under faults at every step, and under random changes.
 //!
+//! Some stories need a balancer outside the cluster: for them a proxy stands before the provider's endpoint too.
+//!
 //! The sweep plays every scenario once without faults and records its mutating calls, the events of its watches and its
 //! end state. Then it plays it again for every call and every fault, and for every event, and compares. The seeds
 //! change objects at random under random faults. Events are calls too, and count as writes; but losing one is no
 //! difference of the end state, and a crash at one is a crash after the write before it: only the seeds make them fail.
 
+mod appliance;
 mod change;
 mod doubles;
 mod end_state;
 mod invariants;
 mod lab;
+mod outside;
 mod report;
 mod run;
 mod scenario;

@@ -6,8 +6,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use penstock_tests::fault_proxy::{Call, CallFault, EventFault, Plan, WatchEvent};
-use serde_json::Value;
+use penstock_tests::fault_proxy::{Call, CallFault, EventFault, FaultProxy, Plan, WatchEvent};
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
@@ -23,27 +23,35 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// The fault-free run may write up to this long after the story: what it records has to be complete.
 const RECORDING: Duration = Duration::from_secs(6);
 
+/// For the API server and for the provider.
+type Plans = (Plan, Plan);
+
 /// What goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
+    /// A call to the API server.
     Call(Call, CallFault),
+    /// A call to the provider.
+    Provider(Call, CallFault),
     Event(WatchEvent, EventFault),
 }
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Call(call, fault) => write!(f, "{call}/{fault}"),
+            Self::Call(call, fault) | Self::Provider(call, fault) => write!(f, "{call}/{fault}"),
             Self::Event(event, fault) => write!(f, "{event}/{fault}"),
         }
     }
 }
 
 impl Trouble {
-    fn plan(&self) -> Plan {
+    /// What the proxy before the API server does, and that before the provider.
+    fn plans(&self) -> Plans {
         match self.clone() {
-            Self::Call(call, fault) => Plan::OneCall(call, fault),
-            Self::Event(event, fault) => Plan::OneEvent(event, fault),
+            Self::Call(call, fault) => (Plan::OneCall(call, fault), Plan::Nothing),
+            Self::Provider(call, fault) => (Plan::Nothing, Plan::OneCall(call, fault)),
+            Self::Event(event, fault) => (Plan::OneEvent(event, fault), Plan::Nothing),
         }
     }
 
@@ -61,22 +69,30 @@ impl Trouble {
 pub(crate) struct Recording {
     /// The mutating calls without events, which nothing depends on.
     pub(crate) calls: Vec<Call>,
+    /// The mutating calls to the provider.
+    pub(crate) provider_calls: Vec<Call>,
     pub(crate) events: Vec<WatchEvent>,
     pub(crate) end: Value,
 }
 
 /// Plays a story without faults.
 pub(crate) async fn record(lab: &Lab, scenario: &Scenario, quiet: Duration) -> Result<Recording> {
-    begin(lab, scenario, Plan::Nothing).await?;
+    begin(lab, scenario, Plans::default()).await?;
     scenario.play(&lab.user).await?;
     lab.at_rest(quiet.max(RECORDING)).await?;
-    let end = end_state::read(&lab.user.client, scenario.addresses).await?;
-    let log = lab.proxy.log();
-    let calls = log.iter().filter(|e| e.is_write() && !e.is_event()).map(|e| e.call.clone()).collect();
+    let end = lab.end_state(scenario.addresses).await?;
+    ensure!(end["outside"]["orphans"] == json!([]), "balancers without a Service: {}", end["outside"]);
+    let calls = writes(&lab.proxy);
     let mut events = lab.proxy.events();
     events.retain(|event| event.collection != "leases");
+    let provider_calls = writes(&lab.user.appliance.proxy);
     conclude(lab, None).await?;
-    Ok(Recording { calls, events, end })
+    Ok(Recording { calls, provider_calls, events, end })
+}
+
+fn writes(proxy: &FaultProxy) -> Vec<Call> {
+    let log = proxy.log();
+    log.iter().filter(|e| e.is_write() && !e.is_event()).map(|e| e.call.clone()).collect()
 }
 
 /// Plays a story with a fault. Returns whether the fault happened at all.
@@ -89,27 +105,26 @@ pub(crate) async fn play(
 ) -> Result<bool> {
     let mut user = lab.user.clone();
     user.limit = trouble.limit();
-    begin(lab, scenario, trouble.plan()).await?;
+    begin(lab, scenario, trouble.plans()).await?;
     scenario.play(&user).await?;
     settle(lab, Some(end), scenario.addresses, quiet, trouble.limit()).await?;
-    let fired = lab.proxy.fired() > 0;
+    let fired = lab.proxy.fired() + lab.user.appliance.proxy.fired() > 0;
     conclude(lab, Some(user.limit)).await?;
     Ok(fired)
 }
 
-async fn begin(lab: &Lab, scenario: &Scenario, plan: Plan) -> Result<()> {
+async fn begin(lab: &Lab, scenario: &Scenario, plans: Plans) -> Result<()> {
     lab.clear().await?;
     if scenario.prepared {
-        lab.prepare(scenario.pools).await.context("prepare")?;
-        lab.proxy.begin(plan);
-        Ok(())
-    } else {
-        lab.proxy.begin(plan);
-        lab.operator.start()
+        lab.prepare(scenario).await.context("prepare")?;
     }
+    lab.proxy.begin(plans.0);
+    lab.user.appliance.proxy.begin(plans.1);
+    if scenario.prepared { Ok(()) } else { lab.operator.start() }
 }
 
-/// Waits until the state is `end` (or any, where none is given) and then nothing is written for `quiet`. The quiet has
+/// Waits until the state is `end` (or any, where none is given) and then nothing is written, and the provider not called,
+/// for `quiet`. The quiet has
 /// to begin within the limit.
 pub(crate) async fn settle(
     lab: &Lab,
@@ -123,15 +138,19 @@ pub(crate) async fn settle(
         reach(lab, end, addresses, limit).await?;
     }
     loop {
-        let last = lab.proxy.last_write().unwrap_or(begin).max(begin);
-        ensure!(last <= begin + limit, "it still writes {} s after the end of the story", limit.as_secs());
+        let last = lab.last_activity().unwrap_or(begin).max(begin);
+        ensure!(
+            last <= begin + limit,
+            "it still writes or calls {} s after the end of the story",
+            limit.as_secs()
+        );
         match quiet.checked_sub(last.elapsed()) {
             Some(left) if !left.is_zero() => sleep(left.min(Duration::from_secs(1))).await,
             _ => break,
         }
     }
     let Some(end) = end else { return Ok(()) };
-    let found = difference(end, &end_state::read(&lab.user.client, addresses).await?);
+    let found = difference(end, &lab.end_state(addresses).await?);
     ensure!(found.is_empty(), "the end state was there and is not any longer: {}", found.join("; "));
     Ok(())
 }
@@ -139,7 +158,7 @@ pub(crate) async fn settle(
 async fn reach(lab: &Lab, end: &Value, addresses: Addresses, limit: Duration) -> Result<()> {
     let begin = Instant::now();
     loop {
-        let found = difference(end, &end_state::read(&lab.user.client, addresses).await?);
+        let found = difference(end, &lab.end_state(addresses).await?);
         if found.is_empty() {
             return Ok(());
         }
@@ -151,7 +170,7 @@ async fn reach(lab: &Lab, end: &Value, addresses: Addresses, limit: Duration) ->
 }
 
 /// What has to hold after every run: no address was ever doubled, the operator never ended by itself, and every Service
-/// can be deleted.
+/// can be deleted and leaves nothing behind.
 pub(crate) async fn conclude(lab: &Lab, limit: Option<Duration>) -> Result<()> {
     no_doubles(lab)?;
     let surprises = lab.operator.surprises();
@@ -167,6 +186,9 @@ pub(crate) async fn conclude(lab: &Lab, limit: Option<Duration>) -> Result<()> {
     for name in &names {
         user.gone(name).await.map_err(|error| anyhow!("a finalizer leaks: {error:#}"))?;
     }
+    user.appliance.is_empty(&user).await.context("a balancer leaks")?;
+    let records = end_state::records(&user.client).await?;
+    ensure!(records.is_empty(), "a record leaks: {records:?}");
     Ok(())
 }
 
@@ -182,13 +204,15 @@ pub(crate) fn evidence(lab: &Lab) -> String {
     const LINES: usize = 40;
     let log = lab.proxy.log();
     let writes: Vec<String> = log.iter().filter(|e| e.is_write()).map(|e| format!("    {e}")).collect();
+    let calls: Vec<String> = lab.user.appliance.proxy.log().iter().map(|e| format!("    {e}")).collect();
     let words = lab.operator.log();
     let lines: Vec<&str> = words.lines().collect();
     let last = lines.iter().skip(lines.len().saturating_sub(LINES)).map(|line| format!("    {line}"));
     let writes = writes.iter().skip(writes.len().saturating_sub(LINES)).cloned().collect::<Vec<_>>();
     format!(
-        "  writes:\n{}\n  the operator's log:\n{}",
+        "  writes:\n{}\n  calls of the provider:\n{}\n  the operator's log:\n{}",
         writes.join("\n"),
+        calls.join("\n"),
         last.collect::<Vec<_>>().join("\n")
     )
 }

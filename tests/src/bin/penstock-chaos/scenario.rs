@@ -1,10 +1,10 @@
-//! What users do, in twelve stories. Each has one end state, whatever goes wrong on the way.
+//! What users do, in twelve stories, besides those with balancers outside. Each has one end state, whatever goes wrong on the way.
 
 use anyhow::Result;
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::json;
 
-use crate::{end_state::Addresses, user::User};
+use crate::{end_state::Addresses, outside, user::User};
 
 /// A story.
 pub(crate) struct Scenario {
@@ -15,17 +15,24 @@ pub(crate) struct Scenario {
     pub(crate) pools: &'static [(&'static str, &'static [&'static str])],
     /// Whether every Service has the same address in every run.
     pub(crate) addresses: Addresses,
+    /// Whether there is an appliance outside, and how many looks find unfinished what it was asked for.
+    pub(crate) outside: Option<u32>,
     steps: fn(&User) -> BoxFuture<'_, Result<()>>,
 }
 
 impl Scenario {
-    const fn new(name: &'static str, steps: fn(&User) -> BoxFuture<'_, Result<()>>) -> Self {
+    pub(crate) const fn new(name: &'static str, steps: fn(&User) -> BoxFuture<'_, Result<()>>) -> Self {
         const POOLS: &[(&str, &[&str])] = &[("pool", &["203.0.113.200/30"])];
-        Self { name, prepared: true, pools: POOLS, addresses: Addresses::Exact, steps }
+        Self { name, prepared: true, pools: POOLS, addresses: Addresses::Exact, outside: None, steps }
     }
 
     const fn pools(mut self, pools: &'static [(&'static str, &'static [&'static str])]) -> Self {
         self.pools = pools;
+        self
+    }
+
+    pub(crate) const fn outside(mut self, unfinished: u32) -> Self {
+        self.outside = Some(unfinished);
         self
     }
 
@@ -40,7 +47,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     const ONE: &[(&str, &[&str])] = &[("pool", &["203.0.113.200/32"])];
     const DUAL: &[(&str, &[&str])] = &[("pool", &["203.0.113.200/30", "2001:db8:113::200/126"])];
     const BURST: &[(&str, &[&str])] = &[("pool", &["203.0.113.200/29"])];
-    vec![
+    let mut all = vec![
         Scenario {
             prepared: false,
             pools: &[],
@@ -60,7 +67,9 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario::new("same-name", |user| same_name(user).boxed()),
         Scenario::new("class-life", |user| class_life(user).boxed()),
         Scenario::new("foreign-hand", |user| foreign_hand(user).boxed()),
-    ]
+    ];
+    all.extend(outside::all());
+    all
 }
 
 async fn from_nothing(user: &User) -> Result<()> {
@@ -181,7 +190,8 @@ async fn foreign_hand(user: &User) -> Result<()> {
     user.eventually("a", crate::user::is_marked).await
 }
 
-fn ours(user: &User) -> serde_json::Value {
+/// The patch that gives a Service our class.
+pub(crate) fn ours(user: &User) -> serde_json::Value {
     let class = format!("{}/{}", penstock_crds::GROUP, user.class);
     json!({"spec": {"type": "LoadBalancer", "loadBalancerClass": class}})
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     change::{changes, first, last},
-    end_state::{self, Addresses, difference},
+    end_state::{Addresses, difference},
     invariants::World,
     lab::Lab,
     run::{conclude, no_doubles},
@@ -42,7 +42,7 @@ pub(crate) async fn play(lab: &Lab, seed: u64, quiet: Duration) -> Result<()> {
     }
     lab.accepted().await?;
     stable(lab).await.context("after the last pools")?;
-    let end = comparable(end_state::read(&lab.user.client, Addresses::Shape).await?);
+    let end = comparable(lab.end_state(Addresses::Shape).await?);
     restart_writes_nothing(lab, quiet).await?;
     no_doubles(lab)?;
     fresh(lab, &end).await.context("compared with a fresh operator")?;
@@ -105,7 +105,7 @@ async fn fresh(lab: &Lab, end: &Value) -> Result<()> {
         lab.user.create_object(&service).await?;
     }
     until("the same state", STABLE, || async {
-        let fresh = comparable(end_state::read(&lab.user.client, Addresses::Shape).await?);
+        let fresh = comparable(lab.end_state(Addresses::Shape).await?);
         let found = difference(&fresh, end);
         Ok(if found.is_empty() { Look::Ready(()) } else { Look::NotYet(found.join("; ")) })
     })

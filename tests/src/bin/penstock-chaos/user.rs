@@ -1,6 +1,6 @@
 //! What users do, on the API server itself: the faults are the operator's alone.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Service;
@@ -13,6 +13,8 @@ use penstock_e2e::wait::{Look, until};
 use penstock_tests::{provisioning, shown};
 use serde_json::{Value, json};
 
+use crate::appliance::Appliance;
+
 /// Where Penstock's own objects live.
 pub(crate) const NAMESPACE: &str = "penstock-system";
 
@@ -24,6 +26,8 @@ pub(crate) struct User {
     pub(crate) class: &'static str,
     /// How long an effect may take.
     pub(crate) limit: Duration,
+    /// What it has outside the cluster.
+    pub(crate) appliance: Arc<Appliance>,
 }
 
 impl User {

@@ -89,9 +89,10 @@ impl Work {
     fn troubles(&self) -> VecDeque<Job<'_>> {
         let mut jobs = VecDeque::new();
         for (name, recording) in self.recordings.borrow().iter() {
-            self.report.borrow_mut().recorded(name, recording.calls.len(), recording.events.len());
+            let calls = recording.calls.len() + recording.provider_calls.len();
+            self.report.borrow_mut().recorded(name, calls, recording.events.len());
             let Some(scenario) = self.scenarios.iter().find(|s| s.name == *name) else { continue };
-            let troubles = sweep::troubles(recording).into_iter();
+            let troubles = sweep::troubles(recording, scenario.outside.is_some()).into_iter();
             let wanted = |trouble: &Trouble| match &self.flags.only {
                 Some(only) => run_name(scenario, trouble) == *only,
                 None => true,
