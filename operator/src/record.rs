@@ -119,11 +119,26 @@ impl Records {
         let api = self.api(&record.namespace().unwrap_or_default());
         let name = record.name_any();
         let patch = json!({"metadata": {"uid": record.metadata.uid, "finalizers": null}});
-        gone(api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map(|_| ()))?;
+        let freed = api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map(|_| ());
+        self.gone(record, freed).await?;
         let uid = record.metadata.uid.clone();
         let preconditions = Some(Preconditions { uid, resource_version: None });
         let params = DeleteParams { preconditions, ..DeleteParams::default() };
-        gone(api.delete(&name, &params).await.map(|_| ()))
+        self.gone(record, api.delete(&name, &params).await.map(|_| ())).await
+    }
+
+    /// Gone already, or another of the same name by now: both are what was wanted. The API server answers the latter
+    /// with 409, and with the same a write that lost a race, after which the record is still there.
+    async fn gone(&self, record: &LoadBalancer, removed: kube::Result<()>) -> kube::Result<()> {
+        match removed {
+            Err(kube::Error::Api(answer)) if answer.is_not_found() => Ok(()),
+            Err(kube::Error::Api(answer)) if answer.is_conflict() => {
+                let present = self.get(&ObjectKey::of(&record.metadata)).await?;
+                let same = present.is_some_and(|present| present.metadata.uid == record.metadata.uid);
+                if same { Err(kube::Error::Api(answer)) } else { Ok(()) }
+            }
+            other => other,
+        }
     }
 }
 
@@ -131,11 +146,42 @@ fn preconditions(record: &LoadBalancer) -> serde_json::Value {
     json!({"uid": record.metadata.uid, "resourceVersion": record.metadata.resource_version})
 }
 
-/// Gone already, or another of the same name by now (the API server's answer to a uid that does not match): both are
-/// what was wanted.
-fn gone(result: kube::Result<()>) -> kube::Result<()> {
-    match result {
-        Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => Ok(()),
-        other => other,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{Method, Request, Response};
+    use kube::client::Body;
+
+    fn record(uid: &str) -> LoadBalancer {
+        serde_json::from_value(json!({
+            "apiVersion": "penstock.dev/v1alpha1", "kind": "LoadBalancer",
+            "metadata": {"name": "a", "namespace": "d", "uid": uid},
+            "spec": {"serviceUid": "1", "className": "c", "class": {"provider": "pool"}}
+        }))
+        .unwrap()
+    }
+
+    /// Of a server that has this record and answers every change with 409.
+    fn records(present: &LoadBalancer) -> Records {
+        let present = serde_json::to_value(present).unwrap();
+        let conflict = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict",
+            "message": "", "code": 409});
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (code, body) = match *request.method() {
+                Method::GET => (200, &present),
+                _ => (409, &conflict),
+            };
+            let answer = Response::builder().status(code).body(Body::from(body.to_string().into_bytes()));
+            std::future::ready(answer)
+        });
+        Records::new(Client::new(service, "d"))
+    }
+
+    #[tokio::test]
+    async fn a_record_is_removed_when_another_has_its_name_and_not_when_a_write_lost_a_race() {
+        let record_of_ours = record("ours");
+        assert!(records(&record("another")).remove(&record_of_ours).await.is_ok());
+        let error = records(&record_of_ours).remove(&record_of_ours).await.unwrap_err();
+        assert!(matches!(error, kube::Error::Api(answer) if answer.is_conflict()));
     }
 }
