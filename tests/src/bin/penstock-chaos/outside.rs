@@ -53,11 +53,12 @@ async fn type_flip(user: &User) -> Result<()> {
     user.appliance.is_empty(user).await
 }
 
-/// The class of a Service cannot be changed: it goes by way of another type. Forth it goes at once, so that the operator
-/// may see the one class right after the other; back it goes when everything has been cleaned up.
+/// The class of a Service cannot be changed: it goes by way of another type. Each time everything has been cleaned up
+/// before, so that every run has the same calls.
 async fn class_change(user: &User) -> Result<()> {
     served(user).await?;
     user.change("a", json!({"spec": {"type": "ClusterIP"}})).await?;
+    user.clean("a").await?;
     user.change("a", ours(user)).await?;
     user.has("a", &["203.0.113.200"]).await?;
     user.appliance.is_empty(user).await?;
