@@ -4,11 +4,15 @@
 pub const ADDRESS_POOL: &str = "penstock.dev/address-pool";
 /// MetalLB's key of the same meaning.
 pub const ADDRESS_POOL_METALLB: &str = "metallb.io/address-pool";
+/// MetalLB's key from before v0.14, which it still reads.
+pub const ADDRESS_POOL_METALLB_OLD: &str = "metallb.universe.tf/address-pool";
 
 /// Asks for these addresses: a comma list, at most one of each family.
 pub const LOAD_BALANCER_IPS: &str = "penstock.dev/loadBalancerIPs";
 /// MetalLB's key of the same meaning.
 pub const LOAD_BALANCER_IPS_METALLB: &str = "metallb.io/loadBalancerIPs";
+/// MetalLB's key from before v0.14, which it still reads.
+pub const LOAD_BALANCER_IPS_METALLB_OLD: &str = "metallb.universe.tf/loadBalancerIPs";
 
 /// Written by the operator: the pool that the addresses came from.
 pub const ALLOCATED_FROM: &str = "penstock.dev/ip-allocated-from-pool";
@@ -24,6 +28,8 @@ pub const APPROVED_PLAN: &str = "penstock.dev/approved-plan";
 pub const ALLOW_SHARED_IP: &str = "penstock.dev/allow-shared-ip";
 /// MetalLB's key of the same meaning.
 pub const ALLOW_SHARED_IP_METALLB: &str = "metallb.io/allow-shared-ip";
+/// MetalLB's key from before v0.14, which it still reads.
+pub const ALLOW_SHARED_IP_METALLB_OLD: &str = "metallb.universe.tf/allow-shared-ip";
 
 /// Upstream's annotation of the same meaning as `spec.loadBalancerSourceRanges`, which comes first.
 pub const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";

@@ -64,6 +64,9 @@ pub struct LoadBalancerStatus {
     /// Of what was wanted when it was last carried out in full. While it still holds, the provider is not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+    /// Of what the provider refused: it is not asked again for the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// What the provider said that exists, in its own terms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]

@@ -51,12 +51,17 @@ impl Happening {
     /// What a Service that waits for this reason should hear.
     pub(crate) fn of_waiting(reason: Reason) -> Self {
         match reason {
+            Reason::ApprovalRequired => Self::ApprovalRequired,
+            _ => Self::AllocationFailed,
+        }
+    }
+
+    /// The same for one whose balancer is built outside: upstream's reasons.
+    pub(crate) fn of_waiting_outside(reason: Reason) -> Self {
+        match reason {
             Reason::Provisioning => Self::EnsuringLoadBalancer,
             Reason::ApprovalRequired => Self::ApprovalRequired,
-            Reason::ProviderFailed | Reason::InvalidCredentials | Reason::NotOwned => {
-                Self::SyncLoadBalancerFailed
-            }
-            _ => Self::AllocationFailed,
+            _ => Self::SyncLoadBalancerFailed,
         }
     }
 

@@ -55,7 +55,7 @@ impl Fleet {
             (ProviderKind::Webhook, Some(parameters)) => {
                 let token = self.token(parameters).await?;
                 let made = WebhookProvider::new(parameters, token);
-                Ok(Arc::new(made.map_err(|error| ProviderError::refused(error.to_string()))?))
+                Ok(Arc::new(made.map_err(|error| ProviderError::Auth(error.to_string()))?))
             }
             (ProviderKind::Webhook, None) => {
                 Err(ProviderError::refused("the class has no spec.webhook: say where the endpoint is"))

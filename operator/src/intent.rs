@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as core;
-use penstock_crds::{LoadBalancerClassSpec, ProviderKind, Reason};
+use penstock_crds::{ConditionKind, LoadBalancerClassSpec, ProviderKind, Reason};
 use penstock_providers::{Desired, Surroundings, Target};
 
 use crate::{
@@ -54,10 +54,14 @@ pub enum Intent {
 pub fn intent(service: &core::Service, world: &World) -> Intent {
     let unwanted = if is_marked(service) { Intent::CleanUp } else { Intent::Ignore };
     let balanced = service.spec.as_ref().and_then(|s| s.type_.as_deref()) == Some("LoadBalancer");
-    if !balanced || service.metadata.deletion_timestamp.is_some() {
+    if service.metadata.deletion_timestamp.is_some() {
         return unwanted;
     }
+    if !balanced {
+        return if is_told(service) { Intent::CleanUp } else { unwanted };
+    }
     match world.classes.membership(service) {
+        Membership::Foreign if is_told(service) => Intent::CleanUp,
         Membership::Foreign => unwanted,
         Membership::Ours(name, class) => wanted(service, name, class, world),
         Membership::Missing(why) if is_marked(service) || names_a_class(service) => {
@@ -81,6 +85,15 @@ fn wanted(service: &core::Service, name: &str, class: &LoadBalancerClassSpec, wo
         }
         Err(error) => Intent::Hold(Reason::RequestInvalid, error.to_string()),
     }
+}
+
+/// Whether it still says in our words why it waited for a balancer, before it became of another type or class.
+fn is_told(service: &core::Service) -> bool {
+    use Reason::{Exhausted, NoClass, NoPool, RequestInvalid, RequestRefused};
+    let ours = [Exhausted, NoClass, NoPool, RequestInvalid, RequestRefused].map(|reason| reason.to_string());
+    let kind = ConditionKind::LoadBalancerProvisioning.to_string();
+    let conditions = service.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|c| c.type_ == kind && ours.contains(&c.reason))
 }
 
 fn names_a_class(service: &core::Service) -> bool {
@@ -125,6 +138,22 @@ mod tests {
         assert_eq!(decide(true, &plain, &json!({"type": "ClusterIP"})), Intent::Ignore);
         assert_eq!(decide(true, &leaving, &balanced), Intent::CleanUp);
         assert_eq!(decide(true, &foreign_leaving, &balanced), Intent::Ignore);
+    }
+
+    #[test]
+    fn what_a_service_was_told_is_taken_back_when_it_is_no_longer_ours() {
+        let told = |spec: &Value| {
+            let conditions = json!([{"type": "LoadBalancerProvisioning", "status": "True", "reason": "NoPool",
+                "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+            let object =
+                json!({"metadata": {"name": "s"}, "spec": spec, "status": {"conditions": conditions}});
+            intent(&serde_json::from_value(object).unwrap(), &World::default())
+        };
+        assert_eq!(told(&json!({"type": "ClusterIP"})), Intent::CleanUp);
+        assert_eq!(
+            told(&json!({"type": "LoadBalancer", "loadBalancerClass": "other.example/x"})),
+            Intent::CleanUp
+        );
     }
 
     #[test]

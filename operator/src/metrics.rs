@@ -6,7 +6,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use penstock_crds::Reason;
 use penstock_model::{Family, ObjectKey};
 use penstock_providers::pool::PoolUsage;
 use penstock_runtime::Telemetry;
@@ -89,7 +88,7 @@ impl Metrics {
             operator.register("status_writes", "Patches of a Service's status", metrics.writes.clone());
             operator.register("waiting_services", "Services without an address", metrics.waiting.clone());
             operator.register("queue_depth", "Services to be looked at", metrics.depth.clone());
-            let help = "When a Service last waited for this reason, in seconds since the epoch";
+            let help = "When a Service last waited or failed for this reason, in seconds since the epoch";
             operator.register("last_failure_timestamp_seconds", help, metrics.last_failure.clone());
             let provider = registry.sub_registry_with_prefix("provider");
             let help = "Time of a provider's calls by outcome";
@@ -115,10 +114,10 @@ impl Metrics {
         self.calls.get_or_create(&Call { provider, call, outcome }).observe(took.as_secs_f64());
     }
 
-    /// A Service waits for this reason.
-    pub(crate) fn failed(&self, reason: Reason) {
+    /// A Service waits for this reason, or could not be looked at because of it.
+    pub(crate) fn failed(&self, reason: &str) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let why = Why { reason: reason.to_string() };
+        let why = Why { reason: reason.to_owned() };
         self.last_failure.get_or_create(&why).set(i64::try_from(now).unwrap_or(i64::MAX));
     }
 

@@ -1,7 +1,8 @@
 //! Nodes and namespaces: what they say goes into the [`World`], and the Services that it concerns are looked at again.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -49,12 +50,12 @@ impl Neighbourhood {
         let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(self.client.clone());
         let namespaces = updates(namespaces, watcher::Config::default());
         pin_mut!(nodes, namespaces);
-        let (mut targets, mut all_namespaces) = (None, false);
+        let (mut nodes_known, mut all_namespaces): (Option<Nodes>, bool) = (None, false);
         let mut due: Option<Instant> = None;
         loop {
             tokio::select! {
                 Some(update) = nodes.next() => {
-                    apply_nodes(&mut targets, update);
+                    apply_nodes(&mut nodes_known, update);
                     due = due.or_else(|| Some(Instant::now() + if *self.known.borrow() { BATCH } else { Duration::ZERO }));
                 }
                 Some(update) = namespaces.next() => {
@@ -63,26 +64,37 @@ impl Neighbourhood {
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     due = None;
-                    self.take_targets(targets.as_ref());
+                    self.take_nodes(nodes_known.as_ref());
                 }
                 else => return,
             }
-            if targets.is_some() && due.is_none() && all_namespaces {
+            if nodes_known.is_some() && due.is_none() && all_namespaces {
                 self.known.send_if_modified(|known| !std::mem::replace(known, true));
             }
         }
     }
 
-    fn take_targets(&self, targets: Option<&BTreeMap<String, Target>>) {
-        let targets: Vec<Target> = targets.into_iter().flatten().map(|(_, target)| target.clone()).collect();
-        {
+    fn take_nodes(&self, nodes: Option<&Nodes>) {
+        let targets: Vec<Target> =
+            nodes.into_iter().flatten().filter_map(|(_, n)| n.target.clone()).collect();
+        let node_ips: BTreeSet<IpAddr> =
+            nodes.into_iter().flatten().flat_map(|(_, n)| n.ips.clone()).collect();
+        let (targets_differ, ips_differ) = {
             let mut world = self.world.write().unwrap_or_else(PoisonError::into_inner);
-            if world.targets == targets {
-                return;
-            }
-            world.targets = targets;
+            let differ = (world.targets != targets, world.rules.node_ips != node_ips);
+            (world.targets, world.rules.node_ips) = (targets, node_ips);
+            differ
+        };
+        if targets_differ {
+            self.sent_to_nodes.wake_all();
         }
-        self.sent_to_nodes.wake_all();
+        if ips_differ {
+            // An externalIP may be a node's by now, or no longer.
+            let concerned = |s: &Service| s.spec.as_ref().is_some_and(|spec| spec.external_ips.is_some());
+            for service in self.services.state().iter().filter(|service| concerned(service)) {
+                self.sent_to_nodes.wake(&ObjectKey::of(&service.metadata));
+            }
+        }
     }
 
     /// A pool may have chosen, or may choose now, by the labels that changed.
@@ -100,17 +112,28 @@ impl Neighbourhood {
     }
 }
 
-fn apply_nodes(targets: &mut Option<BTreeMap<String, Target>>, update: Update<Node>) {
-    let named = |node: &Node| Target::of(node).map(|target| (target.node.clone(), target));
+/// What counts of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Neighbour {
+    /// `None` where it may not receive traffic.
+    target: Option<Target>,
+    /// Its InternalIPs: nobody else's address.
+    ips: Vec<IpAddr>,
+}
+
+/// All nodes by name.
+type Nodes = BTreeMap<String, Neighbour>;
+
+fn apply_nodes(nodes: &mut Option<Nodes>, update: Update<Node>) {
+    let neighbour = |node: &Node| {
+        let read = penstock_model::Node::from_object(node);
+        (read.name, Neighbour { target: Target::of(node), ips: read.internal_ips })
+    };
     match update {
-        Update::Reset(nodes) => *targets = Some(nodes.iter().filter_map(named).collect()),
-        Update::Apply(node) => {
-            let known = targets.get_or_insert_default();
-            known.remove(node.metadata.name.as_deref().unwrap_or_default());
-            known.extend(named(&node));
-        }
+        Update::Reset(all) => *nodes = Some(all.iter().map(neighbour).collect()),
+        Update::Apply(node) => nodes.get_or_insert_default().extend([neighbour(&node)]),
         Update::Delete(node) => {
-            targets.get_or_insert_default().remove(node.metadata.name.as_deref().unwrap_or_default());
+            nodes.get_or_insert_default().remove(&neighbour(&node).0);
         }
     }
 }
@@ -159,11 +182,11 @@ mod tests {
         let node = |labels| {
             serde_json::from_value::<Node>(json!({"metadata": {"name": "n", "labels": labels}})).unwrap()
         };
-        let mut targets = None;
-        apply_nodes(&mut targets, Update::Reset(vec![node(json!({}))]));
-        assert_eq!(targets.as_ref().unwrap().len(), 1);
+        let mut nodes = None;
+        apply_nodes(&mut nodes, Update::Reset(vec![node(json!({}))]));
+        assert!(nodes.as_ref().unwrap()["n"].target.is_some());
         let label = "node.kubernetes.io/exclude-from-external-load-balancers";
-        apply_nodes(&mut targets, Update::Apply(node(json!({label: ""}))));
-        assert!(targets.unwrap().is_empty());
+        apply_nodes(&mut nodes, Update::Apply(node(json!({label: ""}))));
+        assert_eq!(nodes.unwrap()["n"].target, None);
     }
 }

@@ -18,7 +18,10 @@ use penstock_model::ObjectKey;
 use penstock_runtime::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::reconcile::{Context, ReconcileError, chain};
+use crate::{
+    reconcile::{Context, ReconcileError, chain},
+    run::readable,
+};
 
 /// Balancers that are taken down at the same time.
 const CONCURRENCY: u16 = 8;
@@ -27,7 +30,9 @@ const CONCURRENCY: u16 = 8;
 pub(crate) async fn collect_orphans(context: Arc<Context>, stop: &CancellationToken) {
     let (reader, writer) = reflector::store();
     let api: Api<LoadBalancer> = Api::all(context.client.clone());
-    let records = reflector::reflector(writer, watch(api, watcher::Config::default())).applied_objects();
+    let records = reflector::reflector(writer, watch(api, watcher::Config::default()))
+        .applied_objects()
+        .filter_map(readable);
     Controller::for_stream(records, reader)
         .with_config(Config::default().concurrency(CONCURRENCY))
         .graceful_shutdown_on(stop.clone().cancelled_owned())
@@ -37,13 +42,19 @@ pub(crate) async fn collect_orphans(context: Arc<Context>, stop: &CancellationTo
         .await;
 }
 
+#[tracing::instrument(name = "collect_orphan", skip_all, fields(
+    namespace = record.metadata.namespace, name = record.metadata.name))]
 async fn look_at(record: Arc<LoadBalancer>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    context.collect_orphan(&record).await
+    let done = context.collect_orphan(&record).await;
+    if done.is_ok() {
+        context.orphan_backoff.release(&ObjectKey::of(&record.metadata));
+    }
+    done
 }
 
 #[allow(clippy::needless_pass_by_value)] // the controller's signature
 fn error_policy(record: Arc<LoadBalancer>, error: &ReconcileError, context: Arc<Context>) -> Action {
-    let pause = error.pause(&context.backoff);
+    let pause = error.pause(&context.orphan_backoff);
     let key = ObjectKey::of(&record.metadata);
     tracing::warn!(error = %chain(error), record = %key, "trying again in {} s", pause.as_secs());
     Action::requeue(pause)

@@ -2,9 +2,14 @@
 //! record, calls of the provider, record of what exists, status of the Service; and backwards when it goes. While the
 //! record's fingerprint is that of what is wanted, the provider is not asked.
 
+use std::{sync::PoisonError, time::Instant};
+
 use k8s_openapi::{api::core::v1::Service, jiff::Timestamp};
 use kube::{Api, Resource, runtime::controller::Action};
-use penstock_crds::{Approval, LoadBalancer, LoadBalancerSpec, LoadBalancerStatus, Reason};
+use penstock_crds::{
+    APPROVED_PLAN, Approval, LoadBalancer, LoadBalancerClassSpec, LoadBalancerSpec, LoadBalancerStatus,
+    PendingPlan, ProviderKind, Reason,
+};
 use penstock_model::ObjectKey;
 use penstock_providers::{Built, Owner, ProviderError, fingerprint};
 
@@ -14,7 +19,7 @@ use crate::{
     events::Happening,
     execution::Outcome,
     intent::Wanted,
-    reconcile::{Context, RECHECK, ReconcileError, owner},
+    reconcile::{Context, RECHECK, ReconcileError, asking, owner},
     record::{self, Verdict},
     status::{Report, provisioned_message},
 };
@@ -38,10 +43,25 @@ impl Context {
         if settled {
             return self.settled(service, key, wanted, record::built(&record)).await;
         }
+        if let Some(message) = record::refusal(&record, &wish) {
+            let report = Report::waiting(record::built(&record), Reason::RequestRefused, message);
+            return self.wait_outside(service, key, report).await;
+        }
+        let plea =
+            format!("{wish} {:?}", service.metadata.annotations.as_ref().and_then(|a| a.get(APPROVED_PLAN)));
+        if let Some(pause) = self.backoff.held(key, &plea, Instant::now()) {
+            return Ok(Action::requeue(pause));
+        }
         let outcome = self.bring_about(service, key, wanted, &record).await;
+        if let Err(error) = &outcome
+            && !error.is_terminal()
+        {
+            let pause = error.pause().unwrap_or_else(|| self.backoff.failed(key));
+            self.backoff.hold(key, plea, Instant::now() + pause);
+        }
         match outcome {
             Ok(outcome) => self.built_outside(service, key, wanted, &record, wish, outcome).await,
-            Err(error) => self.failed_outside(service, key, &record, error).await,
+            Err(error) => self.failed_outside(service, key, &record, wish, error).await,
         }
     }
 
@@ -56,8 +76,14 @@ impl Context {
         if is_marked(service) && served_by(service) == Some(name) {
             return Ok(service.clone());
         }
-        // What a pool gave it before stays shown until there is something else.
-        let before = self.held(service, key).await?;
+        // What it has, from a pool or recorded, stays shown until there is something else.
+        let record = self.records.get(key).await.map_err(ReconcileError::api(key))?;
+        let same = record.filter(|r| Some(&r.spec.service_uid) == service.metadata.uid.as_ref());
+        let recorded = same.map(|r| record::built(&r)).filter(|built| !built.is_empty());
+        let before = match recorded {
+            Some(built) => built,
+            None => self.held(service, key).await?,
+        };
         let marked = self.write(service, key, &Report::begun(name, before)).await?;
         self.events.tell(
             service,
@@ -67,8 +93,8 @@ impl Context {
         Ok(marked.unwrap_or_else(|| service.clone()))
     }
 
-    /// The record of this very Service, with its class as it is now. One of a Service that had the name before, or
-    /// that somebody wants to delete, is in the way until what it records is taken down.
+    /// The record of this very Service, with its class as it is now. One of a Service that had the name before is in the
+    /// way until what it records is taken down.
     async fn current_record(
         &self,
         service: &Service,
@@ -86,11 +112,7 @@ impl Context {
                 let why = "the balancer of a Service that had this name before is still being taken down";
                 Err(ReconcileError::provider(key)(ProviderError::Retryable(why.to_owned())))
             }
-            Some(record) if record.metadata.deletion_timestamp.is_some() => {
-                // Somebody deleted the record by hand. The balancer stays; its record is made anew.
-                self.records.remove(&record).await.map_err(api(key))?;
-                self.records.create(&record::new(service, spec)).await.map_err(api(key))
-            }
+            // Also one that somebody deleted: our finalizer keeps it for as long as there is something to record.
             Some(record) if record.spec == spec => Ok(record),
             Some(record) => self.records.set_spec(&record, &spec).await.map_err(api(key)),
             None => self.records.create(&record::new(service, spec)).await.map_err(api(key)),
@@ -125,6 +147,8 @@ impl Context {
         built: Built,
     ) -> Result<Action, ReconcileError> {
         self.waiting.set(key, false);
+        self.stalled.set(key, false);
+        self.backoff.release(key);
         // Every provider outside sends to nodes, or hears of none: a change of nodes then changes no fingerprint.
         self.sent_to_nodes.set(key, true);
         self.write(service, key, &Report::provisioned(&wanted.class_name, built)).await?;
@@ -142,7 +166,7 @@ impl Context {
         outcome: Outcome,
     ) -> Result<Action, ReconcileError> {
         let plan = outcome.held.as_ref().map(pending).transpose().map_err(ReconcileError::provider(key))?;
-        let verdict = plan.as_ref().map_or(Ok(()), |plan| Err(waits(plan, key)));
+        let verdict = plan.as_ref().map_or(Ok(()), |plan| Err(waits(plan, &of_service(key))));
         let status = LoadBalancerStatus {
             fingerprint: Some(wish).filter(|_| plan.is_none()),
             observed: Some(outcome.observed.clone()),
@@ -150,8 +174,8 @@ impl Context {
             ..LoadBalancerStatus::default()
         };
         self.record_status(key, record, &outcome.built, status, verdict).await?;
-        if let Some(action) = self.ask(service, key, &outcome).await? {
-            return Ok(action);
+        if let Some(report) = asking(key, &outcome)? {
+            return self.wait_outside(service, key, report).await;
         }
         let message = provisioned_message(&outcome.built);
         let first = outcome.before.is_empty();
@@ -170,15 +194,22 @@ impl Context {
         service: &Service,
         key: &ObjectKey,
         record: &LoadBalancer,
+        wish: String,
         error: ProviderError,
     ) -> Result<Action, ReconcileError> {
         let (reason, message) = (error.reason(), error.to_string());
-        let built = record::built(record);
+        let recorded = record::built(record);
+        let built = if recorded.is_empty() { self.held(service, key).await? } else { recorded };
         let before = record.status.clone().unwrap_or_default();
-        let status = LoadBalancerStatus { fingerprint: None, pending_plan: None, ..before };
+        let refused = Some(wish).filter(|_| reason == Reason::RequestRefused);
+        let status = LoadBalancerStatus { fingerprint: None, refused, pending_plan: None, ..before };
         self.record_status(key, record, &built, status, Err((reason, message.clone()))).await?;
-        let action = self.wait(service, key, Report::waiting(built, reason, message)).await?;
-        if error.is_terminal() { Ok(action) } else { Err(ReconcileError::provider(key)(error)) }
+        let action = self.wait_outside(service, key, Report::waiting(built, reason, message)).await?;
+        if error.is_terminal() {
+            return Ok(action);
+        }
+        tracing::warn!(%error, "the provider could not do it");
+        Ok(Action::requeue(self.backoff.pause_of(key, Instant::now()).unwrap_or(RECHECK)))
     }
 
     async fn record_status(
@@ -220,9 +251,8 @@ impl Context {
         if !is_marked(service) || (keep.is_some() && served_by(service) == keep) {
             return Ok(None);
         }
-        let Some(record) = self.records.get(key).await.map_err(ReconcileError::api(key))? else {
-            return Ok(None);
-        };
+        let found = self.records.get(key).await.map_err(ReconcileError::api(key))?;
+        let Some(record) = found.or_else(|| self.remembered(service)) else { return Ok(None) };
         let (owner, kept) = (owner(service, key), keep == Some(record.spec.class_name.as_str()));
         if kept || record.spec.service_uid != owner.uid {
             return Ok(None);
@@ -230,9 +260,16 @@ impl Context {
         self.events.tell(service, Happening::DeletingLoadBalancer, record.spec.class_name.clone());
         let consent = Consent::of(self.approval(&record), service.metadata.annotations.as_ref());
         match self.tear_down(&record, &owner, &consent).await {
-            Ok(outcome) => self.ask(service, key, &outcome).await,
+            Ok(outcome) => {
+                self.record_pending(key, &record, &outcome, &of_service(key)).await?;
+                match asking(key, &outcome)? {
+                    Some(report) => self.wait_outside(service, key, report).await.map(Some),
+                    None => Ok(None),
+                }
+            }
             Err(error) => {
                 let (reason, message) = (error.reason(), error.to_string());
+                self.stalled.set(key, true);
                 if !matches!(error, ProviderError::Pending(_)) {
                     self.events.tell(service, Happening::DeleteLoadBalancerFailed, message.clone());
                 }
@@ -243,9 +280,27 @@ impl Context {
         }
     }
 
+    /// A record that is gone says nothing: a namespace that is being deleted loses its objects in any order. What was
+    /// built follows from the Service's UID and the class that served it.
+    fn remembered(&self, service: &Service) -> Option<LoadBalancer> {
+        let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
+        let class_name = served_by(service)?;
+        let class = world.classes.get(class_name).filter(|c| c.provider != ProviderKind::Pool)?;
+        let service_uid = service.metadata.uid.clone()?;
+        let spec = LoadBalancerSpec { service_uid, class_name: class_name.to_owned(), class: class.clone() };
+        Some(record::new(service, spec))
+    }
+
+    /// The class as it is by now, with a URL or Secret that was put right; as the record has it where it is gone.
+    fn class_of(&self, record: &LoadBalancer) -> LoadBalancerClassSpec {
+        let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
+        let same = |class: &&LoadBalancerClassSpec| class.provider == record.spec.class.provider;
+        world.classes.get(&record.spec.class_name).filter(same).unwrap_or(&record.spec.class).clone()
+    }
+
     /// The class may ask for approval by now; if it is gone, what the record says of it counts.
     fn approval(&self, record: &LoadBalancer) -> Approval {
-        let world = self.world.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
         world.classes.get(&record.spec.class_name).unwrap_or(&record.spec.class).approval
     }
 
@@ -256,9 +311,14 @@ impl Context {
         owner: &Owner,
         consent: &Consent,
     ) -> Result<Outcome, ProviderError> {
-        let provider = self.fleet.outside(&record.spec.class).await?;
-        let outcome = self.execution(provider.as_ref(), owner, consent).carry_out(None).await?;
-        if outcome.held.is_none() {
+        let class = self.class_of(record);
+        let provider = self.fleet.outside(&class).await?;
+        let outcome = self.execution(provider.as_ref(), owner, consent).carry_out(None).await;
+        if let Err(ProviderError::Auth(_)) = outcome {
+            self.fleet.forget(&class);
+        }
+        let outcome = outcome?;
+        if outcome.held.is_none() && record.metadata.uid.is_some() {
             let removed = self.records.remove(record).await;
             removed.map_err(|e| ProviderError::Retryable(format!("the record cannot be removed: {e}")))?;
         }
@@ -276,27 +336,44 @@ impl Context {
             if record.metadata.deletion_timestamp.is_some() {
                 self.waiting.wake(&key);
             }
-            return Ok(Action::await_change());
+            // The finalizer may be forced off without the record's knowing.
+            return Ok(Action::requeue(RECHECK));
         }
         let owner = Owner { service: key.clone(), uid: record.spec.service_uid.clone() };
         let consent = Consent::of(self.approval(record), record.metadata.annotations.as_ref());
         let outcome =
             self.tear_down(record, &owner, &consent).await.map_err(ReconcileError::provider(&key))?;
-        let Some(plan) = &outcome.held else {
+        if outcome.held.is_none() {
             tracing::warn!(record = %key, "took down the balancer of a Service that is gone");
             self.waiting.wake(&key);
             return Ok(Action::await_change());
-        };
-        let plan = pending(plan).map_err(ReconcileError::provider(&key))?;
-        let (reason, message) = waits(&plan, &key);
+        }
+        let resource = format!("-n {} loadbalancers.penstock.dev {}", key.namespace, key.name);
+        self.record_pending(&key, record, &outcome, &resource).await?;
+        Ok(Action::requeue(RECHECK))
+    }
+
+    /// The record shows the plan that waits, if one does, and what has to carry the approval.
+    async fn record_pending(
+        &self,
+        key: &ObjectKey,
+        record: &LoadBalancer,
+        outcome: &Outcome,
+        resource: &str,
+    ) -> Result<(), ReconcileError> {
+        let (Some(plan), true) = (&outcome.held, record.metadata.uid.is_some()) else { return Ok(()) };
+        let plan = pending(plan).map_err(ReconcileError::provider(key))?;
+        let verdict = Err(waits(&plan, resource));
         let before = record.status.clone().unwrap_or_default();
         let status = LoadBalancerStatus { pending_plan: Some(plan), fingerprint: None, ..before };
-        self.record_status(&key, record, &outcome.built, status, Err((reason, message))).await?;
-        Ok(Action::requeue(RECHECK))
+        self.record_status(key, record, &outcome.built, status, verdict).await
     }
 }
 
-fn waits(plan: &penstock_crds::PendingPlan, key: &ObjectKey) -> (Reason, String) {
-    let resource = format!("-n {} loadbalancers.penstock.dev {}", key.namespace, key.name);
-    (Reason::ApprovalRequired, question(plan, &resource))
+fn of_service(key: &ObjectKey) -> String {
+    format!("-n {} service {}", key.namespace, key.name)
+}
+
+fn waits(plan: &PendingPlan, resource: &str) -> (Reason, String) {
+    (Reason::ApprovalRequired, question(plan, resource))
 }

@@ -14,7 +14,7 @@ use crate::{
     events::Happening,
     execution::Outcome,
     intent::Wanted,
-    reconcile::{Context, ReconcileError, owner},
+    reconcile::{Context, ReconcileError, asking, owner},
     status::{Report, provisioned_message},
 };
 
@@ -30,10 +30,16 @@ impl Context {
         }
         let consent = Consent::of(wanted.class.approval, service.metadata.annotations.as_ref());
         match self.take_from_pool(service, key, &consent, Some(&wanted.desired)).await {
-            Ok(outcome) => match self.ask(service, key, &outcome).await? {
-                Some(action) => Ok(action),
-                None => self.provisioned(service, key, &wanted.class_name, outcome).await,
-            },
+            Ok(outcome) => {
+                if outcome.before != outcome.built {
+                    // Also where the Service's status cannot be written now.
+                    self.pools_used.notify_one();
+                }
+                match asking(key, &outcome)? {
+                    Some(report) => self.wait(service, key, report).await,
+                    None => self.provisioned(service, key, &wanted.class_name, outcome).await,
+                }
+            }
             Err(ProviderError::User { reason, message }) => {
                 self.hold_pool_addresses(service, key, Some(&wanted.desired), reason, message).await
             }
@@ -64,6 +70,7 @@ impl Context {
         Outcome { before, built, .. }: Outcome,
     ) -> Result<Action, ReconcileError> {
         self.waiting.set(key, false);
+        self.stalled.set(key, false);
         let message = provisioned_message(&built);
         let lost: Vec<IpAddr> =
             before.addresses.iter().copied().filter(|ip| !built.addresses.contains(ip)).collect();
@@ -75,7 +82,6 @@ impl Context {
             self.events.tell(service, Happening::ClearAssignment, moved(&lost));
         }
         if wrote {
-            self.pools_used.notify_one();
             tracing::info!(addresses = message, "provisioned");
             self.events.tell(service, Happening::IPAllocated, message);
         }
@@ -161,7 +167,10 @@ impl Context {
             .ask_to_remove()
             .await
             .map_err(ReconcileError::provider(key))?;
-        self.ask(service, key, &asked).await
+        match asking(key, &asked)? {
+            Some(report) => self.wait(service, key, report).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Takes back what the Service holds and wakes who waits for it.

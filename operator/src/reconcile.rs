@@ -46,13 +46,17 @@ pub(crate) struct Context {
     pub(crate) fleet: Fleet,
     pub(crate) records: Records,
     pub(crate) world: Arc<RwLock<World>>,
-    /// Services without an address.
+    /// Services that wait for an address of a pool.
     pub(crate) waiting: WakeList,
+    /// Services whose provider has not built what they want.
+    pub(crate) stalled: WakeList,
     /// Services whose provider sends to the nodes.
     pub(crate) sent_to_nodes: Arc<WakeList>,
     /// What pools have left has changed.
     pub(crate) pools_used: Arc<Notify>,
     pub(crate) backoff: Backoff,
+    /// Of records whose Service is gone.
+    pub(crate) orphan_backoff: Backoff,
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
     /// Open while this process leads.
@@ -104,11 +108,7 @@ impl ReconcileError {
                 kube::Error::Api(answer) if answer.code < 500 && answer.code != 429 => backoff.failed(key),
                 _ => RETRY,
             },
-            Self::Provider {
-                source: ProviderError::Throttled(after) | ProviderError::Pending(after),
-                ..
-            } => *after,
-            Self::Provider { key, .. } => backoff.failed(key),
+            Self::Provider { key, source } => source.pause().unwrap_or_else(|| backoff.failed(key)),
         }
     }
 }
@@ -135,7 +135,10 @@ pub(crate) async fn reconcile(
     if result.is_ok() {
         context.backoff.succeeded(&key);
     }
-    context.metrics.set_waiting(context.waiting.count());
+    context.metrics.set_waiting(context.waiting.count() + context.stalled.count());
+    if let Err(error) = &result {
+        context.metrics.failed(error.kind());
+    }
     context.metrics.reconciled(outcome, start.elapsed());
     result
 }
@@ -208,8 +211,9 @@ impl Context {
     /// outside is found by its record.
     pub(crate) fn forget(&self, key: &ObjectKey) {
         self.waiting.set(key, false);
+        self.stalled.set(key, false);
         self.sent_to_nodes.set(key, false);
-        self.backoff.succeeded(key);
+        self.backoff.release(key);
         self.release(key);
     }
 
@@ -222,7 +226,7 @@ impl Context {
         message: String,
     ) -> Result<Action, ReconcileError> {
         match self.recorded(service, key).await? {
-            Some(built) => self.wait(service, key, Report::waiting(built, reason, message)).await,
+            Some(built) => self.wait_outside(service, key, Report::waiting(built, reason, message)).await,
             None => self.hold_pool_addresses(service, key, None, reason, message).await,
         }
     }
@@ -230,6 +234,7 @@ impl Context {
     /// Everything that it had is given back, then it is no longer ours.
     async fn clean_up(&self, service: &Service, key: &ObjectKey) -> Result<Action, ReconcileError> {
         self.waiting.set(key, false);
+        self.stalled.set(key, false);
         self.sent_to_nodes.set(key, false);
         if let Some(action) = self.tear_down_outside(service, key, None).await? {
             return Ok(action);
@@ -245,20 +250,6 @@ impl Context {
         Consent::of(approval, service.metadata.annotations.as_ref())
     }
 
-    /// A plan waits for approval: what the Service has stays, and it says what waits.
-    pub(crate) async fn ask(
-        &self,
-        service: &Service,
-        key: &ObjectKey,
-        outcome: &Outcome,
-    ) -> Result<Option<Action>, ReconcileError> {
-        let Some(plan) = &outcome.held else { return Ok(None) };
-        let plan = pending(plan).map_err(ReconcileError::provider(key))?;
-        let message = question(&plan, &format!("-n {} service {}", key.namespace, key.name));
-        let report = Report::waiting(outcome.built.clone(), Reason::ApprovalRequired, message);
-        self.wait(service, key, report).await.map(Some)
-    }
-
     /// It waits, because another Service may hold what it asks for, or somebody has to change something.
     pub(crate) async fn wait(
         &self,
@@ -267,12 +258,35 @@ impl Context {
         report: Report,
     ) -> Result<Action, ReconcileError> {
         self.waiting.set(key, true);
+        self.stalled.set(key, false);
+        self.say_why(service, key, report, Happening::of_waiting).await
+    }
+
+    /// It waits for its provider; what pools have left is nothing to it.
+    pub(crate) async fn wait_outside(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+        report: Report,
+    ) -> Result<Action, ReconcileError> {
+        self.waiting.set(key, false);
+        self.stalled.set(key, true);
+        self.say_why(service, key, report, Happening::of_waiting_outside).await
+    }
+
+    async fn say_why(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+        report: Report,
+        happening: fn(Reason) -> Happening,
+    ) -> Result<Action, ReconcileError> {
         let (reason, message) = report.why();
         if self.write(service, key, &report).await?.is_some() {
             tracing::info!(%reason, why = message, "waiting");
-            self.events.tell(service, Happening::of_waiting(reason), message);
+            self.events.tell(service, happening(reason), message);
         }
-        self.metrics.failed(reason);
+        self.metrics.failed(&reason.to_string());
         Ok(Action::requeue(RECHECK))
     }
 
@@ -300,6 +314,14 @@ impl Context {
         service.managed_fields_mut().clear();
         Ok(service)
     }
+}
+
+/// What a Service says while a plan waits for approval; what it has stays.
+pub(crate) fn asking(key: &ObjectKey, outcome: &Outcome) -> Result<Option<Report>, ReconcileError> {
+    let Some(plan) = &outcome.held else { return Ok(None) };
+    let plan = pending(plan).map_err(ReconcileError::provider(key))?;
+    let message = question(&plan, &format!("-n {} service {}", key.namespace, key.name));
+    Ok(Some(Report::waiting(outcome.built.clone(), Reason::ApprovalRequired, message)))
 }
 
 /// Whose balancer a Service's is.

@@ -65,6 +65,14 @@ pub fn built(record: &LoadBalancer) -> Built {
     }
 }
 
+/// What the provider said when it refused exactly this; it is not asked again for the same.
+#[must_use]
+pub(crate) fn refusal(record: &LoadBalancer, wish: &str) -> Option<String> {
+    let status = record.status.as_ref().filter(|s| s.refused.as_deref() == Some(wish))?;
+    let programmed = ConditionKind::Programmed.to_string();
+    status.conditions.iter().find(|c| c.type_ == programmed).map(|c| c.message.clone())
+}
+
 /// Reads and writes records. Each is read from the API server when it is needed, not from a cache: a balancer must
 /// not be built twice because a watch is late.
 #[derive(Clone)]

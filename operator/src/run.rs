@@ -141,10 +141,12 @@ async fn control(
         fleet: Fleet::new(client.clone(), namespace, pool),
         records: Records::new(client.clone()),
         world,
+        stalled: WakeList::new(wake.clone()),
         waiting: WakeList::new(wake),
         sent_to_nodes,
         pools_used,
         backoff: Backoff::default(),
+        orphan_backoff: Backoff::default(),
         events: Events::start(client.clone()),
         metrics,
         gate,
@@ -202,6 +204,7 @@ async fn reconcile_all(context: Arc<Context>, triggers: Triggers, stop: &Cancell
         .then(move |event| forget_deleted(deletions.clone(), event));
     let services = reflector::reflector(triggers.writer, events)
         .applied_objects()
+        .filter_map(readable)
         .inspect_ok(move |service| queue.metrics.queued(ObjectKey::of(&service.metadata)));
     let changes = triggers.changes.inspect(move |()| {
         all.0.state().iter().for_each(|service| all.1.metrics.queued(ObjectKey::of(&service.metadata)));
@@ -218,9 +221,9 @@ async fn reconcile_all(context: Arc<Context>, triggers: Triggers, stop: &Cancell
             match result {
                 // It was deleted while it was in the queue.
                 Err(controller::Error::ObjectNotFound(object)) => {
-                    context
-                        .metrics
-                        .dequeued(&ObjectKey::new(object.namespace.unwrap_or_default(), object.name));
+                    let key = ObjectKey::new(object.namespace.unwrap_or_default(), object.name);
+                    context.metrics.dequeued(&key);
+                    context.forget(&key);
                 }
                 // What `reconcile` returns is logged by the error policy; the rest are the controller's own.
                 Err(controller::Error::ReconcilerFailed(..)) | Ok(_) => {}
@@ -232,6 +235,12 @@ async fn reconcile_all(context: Arc<Context>, triggers: Triggers, stop: &Cancell
 
 fn key_of(service: &ObjectRef<Service>) -> ObjectKey {
     ObjectKey::new(service.namespace.clone().unwrap_or_default(), service.name.clone())
+}
+
+/// The watch tries again by itself, within 5 s. The controller would pause for up to 30 s, and hear of nothing else
+/// meanwhile.
+pub(crate) async fn readable<K>(event: Result<K, watcher::Error>) -> Option<Result<K, watcher::Error>> {
+    event.map(Ok).map_err(|error| tracing::warn!(%error, "watch failed, trying again")).ok()
 }
 
 /// A Service whose finalizer somebody removed is gone without a clean-up: its addresses are free again.

@@ -124,7 +124,9 @@ fn annotations_patch(service: &core::Service, report: &Report) -> Map<String, Va
 fn status_patch(service: &core::Service, report: &Report, now: Timestamp) -> Map<String, Value> {
     let mut status = Map::new();
     let wanted = wanted_ingress(service, &report.built);
-    if ingress(service) != wanted {
+    // One that is not marked shows nothing of ours: another controller's addresses are its own.
+    let foreign = report.is_cleaned_up() && !is_marked(service);
+    if !foreign && ingress(service) != wanted {
         let wanted = if wanted.is_empty() { Value::Null } else { json!(wanted) };
         status.insert("loadBalancer".into(), json!({"ingress": wanted}));
     }
@@ -142,7 +144,10 @@ fn ingress(service: &core::Service) -> &[core::LoadBalancerIngress] {
 /// What we write for a balancer, whole: with another `ipMode` no node would forward an address. A hostname has no
 /// mode (KEP-1860), and stands alone where there are addresses too, as clients would find the same by it.
 fn wanted_ingress(service: &core::Service, built: &Built) -> Vec<core::LoadBalancerIngress> {
-    if built.is_empty() {
+    // The API server takes no ingress of a Service of another type: what is still being taken down is not shown.
+    let other_type =
+        service.spec.as_ref().and_then(|s| s.type_.as_deref()).is_some_and(|t| t != "LoadBalancer");
+    if built.is_empty() || other_type {
         return Vec::new();
     }
     let ports = Some(port_statuses(service)).filter(|ports| !ports.is_empty());
@@ -329,6 +334,15 @@ mod tests {
                 {"hostname": "lb.example", "ports": ports}
             ])
         );
+    }
+
+    #[test]
+    fn a_service_of_another_type_shows_no_address_while_it_is_taken_down() {
+        let mut typed = service(&json!({"uid": "u", "finalizers": [FINALIZER]}), &json!({}));
+        typed.spec = serde_json::from_value(json!({"type": "ClusterIP"})).unwrap();
+        let report = Report::waiting(built(), Reason::ApprovalRequired, "why".into());
+        let patch = patch(&typed, &report, now()).unwrap();
+        assert!(patch["status"].get("loadBalancer").is_none(), "{patch}");
     }
 
     #[test]

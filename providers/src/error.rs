@@ -8,13 +8,13 @@ use penstock_crds::Reason;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderError {
     /// Too many calls: none before this time has passed.
-    #[error("the provider asks to slow down for {} s", .0.as_secs())]
+    #[error("the provider asks to slow down")]
     Throttled(Duration),
     /// Passing: try again with backoff.
     #[error("{0}")]
     Retryable(String),
     /// Under way: look again after this time.
-    #[error("not finished yet, looking again in {} s", .0.as_secs())]
+    #[error("the provider has not finished yet")]
     Pending(Duration),
     /// The world is not as observed: observe and plan again.
     #[error("{0}")]
@@ -74,6 +74,15 @@ impl ProviderError {
             Self::Quota { reason, .. } | Self::User { reason, .. } => *reason,
             Self::Auth(_) => Reason::InvalidCredentials,
             Self::NotOwned(_) => Reason::NotOwned,
+        }
+    }
+
+    /// The pause that the provider asks for.
+    #[must_use]
+    pub fn pause(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled(after) | Self::Pending(after) => Some(*after),
+            _ => None,
         }
     }
 

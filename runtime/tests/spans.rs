@@ -1,6 +1,8 @@
 //! Spans reach a collector, and whatever the collector does, the work does not wait for it. Telemetry belongs to a
 //! whole process, so every test starts one: this file again, as the test `process`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test may panic
+
 use std::{
     net::{Ipv4Addr, SocketAddr},
     process::{Output, Stdio},

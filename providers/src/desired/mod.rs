@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1 as core;
-use penstock_crds::{ALLOW_SHARED_IP, ALLOW_SHARED_IP_METALLB};
+use penstock_crds::{ALLOW_SHARED_IP, ALLOW_SHARED_IP_METALLB, ALLOW_SHARED_IP_METALLB_OLD};
 use penstock_model::{Family, Node, Protocol, Service, TrafficPolicy};
 use serde::{Deserialize, Serialize};
 
@@ -189,7 +189,8 @@ fn selection(service: &Service, around: &Surroundings<'_>) -> Selection {
 }
 
 pub(crate) fn sharing(object: &core::Service, service: &Service) -> Option<Sharing> {
-    let (_, key) = annotation(object, &[ALLOW_SHARED_IP, ALLOW_SHARED_IP_METALLB])?;
+    let (_, key) =
+        annotation(object, &[ALLOW_SHARED_IP, ALLOW_SHARED_IP_METALLB, ALLOW_SHARED_IP_METALLB_OLD])?;
     let selector = object.spec.as_ref().and_then(|s| s.selector.clone()).unwrap_or_default();
     let sharing = Sharing { key: key.to_owned(), traffic_policy: service.external_policy, selector };
     Some(sharing).filter(|s| !s.key.is_empty())

@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as core;
-use penstock_crds::{ADDRESS_POOL, ADDRESS_POOL_METALLB, LOAD_BALANCER_IPS, LOAD_BALANCER_IPS_METALLB};
+use penstock_crds::{
+    ADDRESS_POOL, ADDRESS_POOL_METALLB, ADDRESS_POOL_METALLB_OLD, LOAD_BALANCER_IPS,
+    LOAD_BALANCER_IPS_METALLB, LOAD_BALANCER_IPS_METALLB_OLD,
+};
 use penstock_model::{Family, parse_ip};
 use serde::Serialize;
 
@@ -24,7 +27,8 @@ pub struct Request {
 impl Request {
     pub(super) fn of(object: &core::Service, class_pools: &[String]) -> Result<Self, DesiredError> {
         let addresses = requested_addresses(object)?;
-        let pool = annotation(object, &[ADDRESS_POOL, ADDRESS_POOL_METALLB]).map(|(_, text)| text.to_owned());
+        let pool = annotation(object, &[ADDRESS_POOL, ADDRESS_POOL_METALLB, ADDRESS_POOL_METALLB_OLD])
+            .map(|(_, text)| text.to_owned());
         if let (Some(pool), false) = (&pool, addresses.is_empty()) {
             return Err(DesiredError::PoolAndAddress { pool: pool.clone() });
         }
@@ -36,7 +40,8 @@ fn requested_addresses(object: &core::Service) -> Result<Vec<IpAddr>, DesiredErr
     const FIELD: &str = "spec.loadBalancerIP";
     let field = object.spec.as_ref().and_then(|s| s.load_balancer_ip.as_deref()).filter(|ip| !ip.is_empty());
     let field = field.map(|ip| read_addresses(FIELD, ip)).transpose()?;
-    let listed = annotation(object, &[LOAD_BALANCER_IPS, LOAD_BALANCER_IPS_METALLB]);
+    let listed =
+        annotation(object, &[LOAD_BALANCER_IPS, LOAD_BALANCER_IPS_METALLB, LOAD_BALANCER_IPS_METALLB_OLD]);
     let listed = listed.map(|(key, text)| Ok((key, read_addresses(key, text)?))).transpose()?;
     match (field, listed) {
         (Some(field), Some((second, list))) if field != list => {
@@ -73,7 +78,8 @@ mod tests {
     fn an_address_may_be_asked_for_by_field_or_annotation() {
         let ip: IpAddr = "203.0.113.205".parse().unwrap();
         let field = request(&json!({}), &json!({"loadBalancerIP": "203.0.113.205"})).unwrap();
-        let metallb = request(&json!({LOAD_BALANCER_IPS_METALLB: " 203.0.113.205 "}), &json!({})).unwrap();
+        let metallb =
+            request(&json!({LOAD_BALANCER_IPS_METALLB_OLD: " 203.0.113.205 "}), &json!({})).unwrap();
         assert_eq!(field.addresses, [ip]);
         assert_eq!(metallb.addresses, [ip]);
     }

@@ -182,13 +182,10 @@ impl Provider for PoolProvider {
 }
 
 fn release(observed: &Observed) -> Plan<Action> {
-    let step = Step {
-        action: Action::Release,
-        reason: "the Service no longer wants an address".to_owned(),
-        risk: Risk::Destructive,
-        calls: 0,
-    };
-    observed.held.as_ref().map_or_else(Plan::empty, |_| Plan { steps: vec![step] })
+    let Some(held) = &observed.held else { return Plan::empty() };
+    // The addresses are named, so that an approval is of this release and of no other.
+    let reason = format!("the Service no longer wants {:?}", held.addresses);
+    Plan { steps: vec![Step { action: Action::Release, reason, risk: Risk::Destructive, calls: 0 }] }
 }
 
 fn assign(wanted: Assignment, observed: &Observed) -> Plan<Action> {
