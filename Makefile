@@ -38,7 +38,7 @@ bench: prerequisites go ## Measure: the operator at 1,000 and 5,000 Services, be
 	cargo build --release --workspace --bins
 	$(RELEASE)/penstock-e2e bench $(BENCH)
 
-# An hour with the default QUIET=60 (seconds without a write that end a run); minutes with QUIET=3. WORKERS=6 runs at a
+# Hours with the default QUIET=60 (seconds without a write that end a run), under one with QUIET=3. WORKERS=6 runs at a
 # time, each with an API server of about 400 MB. ARGS="--only '...'" repeats one run, ARGS="--seed N" one seed.
 chaos: prerequisites go ## Crash the operator at every call, and change objects at random under faults (QUIET=60 WORKERS=6)
 	cargo build --workspace --bin penstock-operator --bin penstock-chaos
