@@ -33,16 +33,21 @@ pub fn adopt(provider: &PoolProvider, mut services: Vec<Service>, world: &World)
     });
     let mut adopted = 0;
     for service in &services {
-        let (key, addresses) = (ObjectKey::of(&service.metadata), shown_addresses(service));
-        let origin = service.metadata.annotations.as_ref().and_then(|a| a.get(ALLOCATED_FROM));
-        let terms = Terms::of_object(service);
-        let taken = provider.adopt(&key, &addresses, origin.map(String::as_str), terms.as_ref());
-        adopted += addresses.len() - taken.len();
-        if !taken.is_empty() {
-            tracing::warn!(service = %key, ?taken, "addresses are an older Service's: new ones will be given");
-        }
+        adopted += adopt_one(provider, service);
     }
     tracing::info!(services = services.len(), addresses = adopted, "adopted what the statuses say");
+}
+
+/// Adopts what one Service shows; returns how many addresses that is.
+pub(crate) fn adopt_one(provider: &PoolProvider, service: &Service) -> usize {
+    let (key, addresses) = (ObjectKey::of(&service.metadata), shown_addresses(service));
+    let origin = service.metadata.annotations.as_ref().and_then(|a| a.get(ALLOCATED_FROM));
+    let terms = Terms::of_object(service);
+    let taken = provider.adopt(&key, &addresses, origin.map(String::as_str), terms.as_ref());
+    if !taken.is_empty() {
+        tracing::warn!(service = %key, ?taken, "addresses are an older Service's: new ones will be given");
+    }
+    addresses.len() - taken.len()
 }
 
 /// The Services that may hold addresses, page by page: all of them at once would be most of the memory that this process

@@ -10,7 +10,9 @@ use penstock_model::ObjectKey;
 use penstock_providers::{Built, Desired, Provider, ProviderError};
 
 use crate::{
+    adoption::adopt_one,
     approval::Consent,
+    class::is_marked,
     events::Happening,
     execution::Outcome,
     intent::Wanted,
@@ -28,6 +30,7 @@ impl Context {
         if let Some(action) = self.tear_down_outside(service, key, Some(&wanted.class_name)).await? {
             return Ok(action);
         }
+        self.adopt_late(service, key);
         let consent = Consent::of(wanted.class.approval, service.metadata.annotations.as_ref());
         match self.take_from_pool(service, key, &consent, Some(&wanted.desired)).await {
             Ok(outcome) => {
@@ -47,6 +50,14 @@ impl Context {
                 self.starve(service, key, &consent, reason, message).await
             }
             Err(error) => Err(ReconcileError::provider(key)(error)),
+        }
+    }
+
+    /// A Service that became ours after the start, because its class was made only then, keeps what it shows if nobody
+    /// has that: a cluster that moves here from MetalLB loses no address for the order in which things were applied.
+    fn adopt_late(&self, service: &Service, key: &ObjectKey) {
+        if !is_marked(service) && !self.fleet.pool.holds(key) {
+            adopt_one(&self.fleet.pool, service);
         }
     }
 

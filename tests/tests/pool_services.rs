@@ -157,6 +157,19 @@ async fn pools_come_shrink_and_go() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_service_that_becomes_ours_later_keeps_the_address_that_another_controller_gave_it() -> Result<()> {
+    let mut fixture = Fixture::start().await?;
+    fixture.start_operator().await?;
+    fixture.pool("pool", &["203.0.113.200/30"]).await?;
+    fixture.service("old", json!({})).await?;
+    let given = json!({"status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.202"}]}}});
+    fixture.services().patch_status("old", &Default::default(), &kube::api::Patch::Merge(given)).await?;
+    fixture.class("bare-metal", true).await?;
+    fixture.eventually("old", |s| s.metadata.finalizers.is_some() && shown(s) == ["203.0.113.202"]).await?;
+    fixture.stop_operator().await
+}
+
+#[tokio::test]
 async fn a_status_changed_by_a_foreign_hand_is_put_right() -> Result<()> {
     let mut fixture = Fixture::with_operator().await?;
     fixture.pool("pool", &["203.0.113.200/30"]).await?;

@@ -87,6 +87,11 @@ impl PoolProvider {
         self.lock().adopt(service, addresses, origin, terms)
     }
 
+    /// Whether the Service holds anything.
+    pub fn holds(&self, service: &ObjectKey) -> bool {
+        self.lock().holding(service).is_some()
+    }
+
     /// What each pool would give the Service if it had nothing, or why not, in the order in which they are looked into.
     pub fn consider(
         &self,
