@@ -11,7 +11,7 @@ use penstock_crds::{
     PendingPlan, ProviderKind, Reason,
 };
 use penstock_model::ObjectKey;
-use penstock_providers::{Built, Owner, ProviderError, fingerprint};
+use penstock_providers::{Built, Desired, Owner, ProviderError, fingerprint};
 
 use crate::{
     approval::{Consent, pending, question},
@@ -19,7 +19,7 @@ use crate::{
     events::Happening,
     execution::Outcome,
     intent::Wanted,
-    reconcile::{Context, RECHECK, ReconcileError, asking, owner},
+    reconcile::{Context, RECHECK, ReconcileError, asking, of_service, owner},
     record::{self, Verdict},
     status::{Report, provisioned_message},
 };
@@ -77,12 +77,9 @@ impl Context {
             return Ok(service.clone());
         }
         // What it has, from a pool or recorded, stays shown until there is something else.
-        let record = self.records.get(key).await.map_err(ReconcileError::api(key))?;
-        let same = record.filter(|r| Some(&r.spec.service_uid) == service.metadata.uid.as_ref());
-        let recorded = same.map(|r| record::built(&r)).filter(|built| !built.is_empty());
-        let before = match recorded {
-            Some(built) => built,
-            None => self.held(service, key).await?,
+        let before = match self.own_record(service, key).await?.map(|r| record::built(&r)) {
+            Some(built) if !built.is_empty() => built,
+            _ => self.held(service, key).await?,
         };
         let marked = self.write(service, key, &Report::begun(name, before)).await?;
         self.events.tell(
@@ -127,13 +124,23 @@ impl Context {
         record: &LoadBalancer,
     ) -> Result<Outcome, ProviderError> {
         let consent = Consent::of(wanted.class.approval, service.metadata.annotations.as_ref());
-        let owner = &owner(service, key);
         let provider = self.fleet.outside(&record.spec.class).await?;
         self.sent_to_nodes.set(key, provider.capabilities().sends_to_nodes);
-        let outcome =
-            self.execution(provider.as_ref(), owner, &consent).carry_out(Some(&wanted.desired)).await;
+        self.carry_out(&record.spec.class, &owner(service, key), &consent, Some(&wanted.desired)).await
+    }
+
+    /// Credentials that are refused are read again for the next attempt.
+    async fn carry_out(
+        &self,
+        class: &LoadBalancerClassSpec,
+        owner: &Owner,
+        consent: &Consent,
+        desired: Option<&Desired>,
+    ) -> Result<Outcome, ProviderError> {
+        let provider = self.fleet.outside(class).await?;
+        let outcome = self.execution(provider.as_ref(), owner, consent).carry_out(desired).await;
         if let Err(ProviderError::Auth(_)) = outcome {
-            self.fleet.forget(&record.spec.class);
+            self.fleet.forget(class);
         }
         outcome
     }
@@ -234,10 +241,17 @@ impl Context {
         if !is_marked(service) {
             return Ok(None);
         }
+        Ok(self.own_record(service, key).await?.map(|record| record::built(&record)))
+    }
+
+    /// The record of this very Service, not of one that had its name before.
+    async fn own_record(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+    ) -> Result<Option<LoadBalancer>, ReconcileError> {
         let record = self.records.get(key).await.map_err(ReconcileError::api(key))?;
-        Ok(record
-            .filter(|r| Some(&r.spec.service_uid) == service.metadata.uid.as_ref())
-            .map(|r| record::built(&r)))
+        Ok(record.filter(|r| Some(&r.spec.service_uid) == service.metadata.uid.as_ref()))
     }
 
     /// Takes down what another class than `keep` has built for the Service; with `None` whatever was built. Returns
@@ -311,13 +325,7 @@ impl Context {
         owner: &Owner,
         consent: &Consent,
     ) -> Result<Outcome, ProviderError> {
-        let class = self.class_of(record);
-        let provider = self.fleet.outside(&class).await?;
-        let outcome = self.execution(provider.as_ref(), owner, consent).carry_out(None).await;
-        if let Err(ProviderError::Auth(_)) = outcome {
-            self.fleet.forget(&class);
-        }
-        let outcome = outcome?;
+        let outcome = self.carry_out(&self.class_of(record), owner, consent, None).await?;
         if outcome.held.is_none() && record.metadata.uid.is_some() {
             let removed = self.records.remove(record).await;
             removed.map_err(|e| ProviderError::Retryable(format!("the record cannot be removed: {e}")))?;
@@ -368,10 +376,6 @@ impl Context {
         let status = LoadBalancerStatus { pending_plan: Some(plan), fingerprint: None, ..before };
         self.record_status(key, record, &outcome.built, status, verdict).await
     }
-}
-
-fn of_service(key: &ObjectKey) -> String {
-    format!("-n {} service {}", key.namespace, key.name)
 }
 
 fn waits(plan: &PendingPlan, resource: &str) -> (Reason, String) {

@@ -210,11 +210,16 @@ impl Context {
     /// A Service that is none of ours holds nothing, also when it was forced out of our hands. What was built for it
     /// outside is found by its record.
     pub(crate) fn forget(&self, key: &ObjectKey) {
+        self.unlist(key);
+        self.backoff.release(key);
+        self.release(key);
+    }
+
+    /// Nothing that others share concerns it any longer.
+    fn unlist(&self, key: &ObjectKey) {
         self.waiting.set(key, false);
         self.stalled.set(key, false);
         self.sent_to_nodes.set(key, false);
-        self.backoff.release(key);
-        self.release(key);
     }
 
     /// Bad input: what the Service has stays as long as its provider agrees, and it is told what to change.
@@ -233,9 +238,7 @@ impl Context {
 
     /// Everything that it had is given back, then it is no longer ours.
     async fn clean_up(&self, service: &Service, key: &ObjectKey) -> Result<Action, ReconcileError> {
-        self.waiting.set(key, false);
-        self.stalled.set(key, false);
-        self.sent_to_nodes.set(key, false);
+        self.unlist(key);
         if let Some(action) = self.tear_down_outside(service, key, None).await? {
             return Ok(action);
         }
@@ -320,8 +323,13 @@ impl Context {
 pub(crate) fn asking(key: &ObjectKey, outcome: &Outcome) -> Result<Option<Report>, ReconcileError> {
     let Some(plan) = &outcome.held else { return Ok(None) };
     let plan = pending(plan).map_err(ReconcileError::provider(key))?;
-    let message = question(&plan, &format!("-n {} service {}", key.namespace, key.name));
+    let message = question(&plan, &of_service(key));
     Ok(Some(Report::waiting(outcome.built.clone(), Reason::ApprovalRequired, message)))
+}
+
+/// The Service, as kubectl names it.
+pub(crate) fn of_service(key: &ObjectKey) -> String {
+    format!("-n {} service {}", key.namespace, key.name)
 }
 
 /// Whose balancer a Service's is.
