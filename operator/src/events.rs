@@ -13,6 +13,11 @@ use crate::finding::Finding;
 /// Events that may wait to be published; more are dropped with a log line.
 const QUEUE: usize = 10_000;
 
+/// A repeated event is counted up (`series`) only among so many: kube's recorder keeps each event for six minutes and
+/// looks through all of them for every new one, which with thousands of Services is most of this process' memory and
+/// of the time to an address.
+const REMEMBERED: usize = 128;
+
 /// What a user should hear: MetalLB's reasons for addresses from pools, upstream's (k8s.io/cloud-provider) for what is
 /// built outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,11 +107,14 @@ impl Events {
     pub(crate) fn start(client: Client) -> Self {
         let (sender, mut queue) = mpsc::channel(QUEUE);
         let reporter = Reporter { controller: "penstock-operator".into(), instance: None };
-        let recorder = Recorder::new(client, reporter);
         tokio::spawn(async move {
-            while let Some((about, event)) = queue.recv().await {
-                if let Err(error) = recorder.publish(&event, &about).await {
-                    tracing::warn!(%error, reason = event.reason, "event could not be published");
+            loop {
+                let recorder = Recorder::new(client.clone(), reporter.clone());
+                for _ in 0..REMEMBERED {
+                    let Some((about, event)) = queue.recv().await else { return };
+                    if let Err(error) = recorder.publish(&event, &about).await {
+                        tracing::warn!(%error, reason = event.reason, "event could not be published");
+                    }
                 }
             }
         });
