@@ -13,6 +13,7 @@ mod approval;
 mod backoff;
 mod class;
 mod configuration;
+mod departure;
 mod events;
 mod execution;
 mod external_ip_policies;

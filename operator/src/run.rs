@@ -29,6 +29,7 @@ use crate::{
     adoption::adopt_all,
     backoff::Backoff,
     configuration::Configuration,
+    departure::Departures,
     events::Events,
     finding::Rules,
     fleet::Fleet,
@@ -198,10 +199,12 @@ struct Triggers {
 async fn reconcile_all(context: Arc<Context>, triggers: Triggers, stop: &CancellationToken) {
     let api: Api<Service> = Api::all(context.client.clone());
     let (deletions, queue, woken_queue) = (context.clone(), context.clone(), context.clone());
+    let mut departures = Departures::default();
     let all = (triggers.reader.clone(), context.clone());
-    let events = watch(api, watcher::Config::default())
-        .modify(trim)
-        .then(move |event| forget_deleted(deletions.clone(), event));
+    let events = watch(api, watcher::Config::default()).modify(trim).inspect_ok(move |event| {
+        let gone = departures.by(event, || deletions.fleet.pool.holders());
+        gone.iter().for_each(|key| deletions.forget(key));
+    });
     let services = reflector::reflector(triggers.writer, events)
         .applied_objects()
         .filter_map(readable)
@@ -241,15 +244,4 @@ fn key_of(service: &ObjectRef<Service>) -> ObjectKey {
 /// meanwhile.
 pub(crate) async fn readable<K>(event: Result<K, watcher::Error>) -> Option<Result<K, watcher::Error>> {
     event.map(Ok).map_err(|error| tracing::warn!(%error, "watch failed, trying again")).ok()
-}
-
-/// A Service whose finalizer somebody removed is gone without a clean-up: its addresses are free again.
-async fn forget_deleted(
-    context: Arc<Context>,
-    event: Result<watcher::Event<Service>, watcher::Error>,
-) -> Result<watcher::Event<Service>, watcher::Error> {
-    if let Ok(watcher::Event::Delete(service)) = &event {
-        context.forget(&ObjectKey::of(&service.metadata));
-    }
-    event
 }

@@ -88,6 +88,13 @@ impl Allocator {
         self.holdings.get(service).map(|holding| &holding.built)
     }
 
+    /// All Services that hold anything, or whose status still shows what they held.
+    #[must_use]
+    pub fn holders(&self) -> Vec<ObjectKey> {
+        let holding: BTreeSet<&ObjectKey> = self.holdings.keys().chain(self.leaving.keys()).collect();
+        holding.into_iter().cloned().collect()
+    }
+
     /// On what terms a Service shares what it holds.
     #[must_use]
     pub fn terms(&self, service: &ObjectKey) -> Option<&Terms> {

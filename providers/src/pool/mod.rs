@@ -92,6 +92,11 @@ impl PoolProvider {
         self.lock().holding(service).is_some()
     }
 
+    /// All Services that hold anything.
+    pub fn holders(&self) -> Vec<ObjectKey> {
+        self.lock().holders()
+    }
+
     /// What each pool would give the Service if it had nothing, or why not, in the order in which they are looked into.
     pub fn consider(
         &self,
