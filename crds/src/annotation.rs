@@ -17,6 +17,11 @@ pub const LOAD_BALANCER_IPS_METALLB_OLD: &str = "metallb.universe.tf/loadBalance
 /// Written by the operator: the pool that the addresses came from.
 pub const ALLOCATED_FROM: &str = "penstock.dev/ip-allocated-from-pool";
 
+/// Written by MetalLB's controller, in the same sense; read when a Service becomes ours.
+pub const ALLOCATED_FROM_METALLB: &str = "metallb.io/ip-allocated-from-pool";
+/// The same key from before MetalLB v0.14.
+pub const ALLOCATED_FROM_METALLB_OLD: &str = "metallb.universe.tf/ip-allocated-from-pool";
+
 /// Written by the operator: the LoadBalancerClass that serves the Service. A Service without `spec.loadBalancerClass`
 /// stays with it when another class becomes the default.
 pub const SERVED_BY: &str = "penstock.dev/served-by-class";

@@ -2,12 +2,12 @@
 
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, Client, api::ListParams};
-use penstock_crds::{ALLOCATED_FROM, ProviderKind};
+use penstock_crds::{ALLOCATED_FROM, ALLOCATED_FROM_METALLB, ALLOCATED_FROM_METALLB_OLD, ProviderKind};
 use penstock_model::ObjectKey;
 use penstock_providers::pool::{PoolProvider, Terms};
 
 use crate::{
-    class::{Membership, served_by},
+    class::{Membership, names_foreign_class, served_by},
     intent::{Intent, World, intent},
     status::shown_addresses,
     trim::trim,
@@ -41,13 +41,19 @@ pub fn adopt(provider: &PoolProvider, mut services: Vec<Service>, world: &World)
 /// Adopts what one Service shows; returns how many addresses that is.
 pub(crate) fn adopt_one(provider: &PoolProvider, service: &Service) -> usize {
     let (key, addresses) = (ObjectKey::of(&service.metadata), shown_addresses(service));
-    let origin = service.metadata.annotations.as_ref().and_then(|a| a.get(ALLOCATED_FROM));
     let terms = Terms::of_object(service);
-    let taken = provider.adopt(&key, &addresses, origin.map(String::as_str), terms.as_ref());
+    let taken = provider.adopt(&key, &addresses, origin(service), terms.as_ref());
     if !taken.is_empty() {
         tracing::warn!(service = %key, ?taken, "addresses are an older Service's: new ones will be given");
     }
     addresses.len() - taken.len()
+}
+
+/// The pool that its addresses came from, also where MetalLB gave them: they stay until that pool, too, has moved here.
+fn origin(service: &Service) -> Option<&str> {
+    let annotations = service.metadata.annotations.as_ref()?;
+    let keys = [ALLOCATED_FROM, ALLOCATED_FROM_METALLB, ALLOCATED_FROM_METALLB_OLD];
+    keys.iter().find_map(|key| annotations.get(*key)).map(String::as_str)
 }
 
 /// The Services that may hold addresses, page by page: all of them at once would be most of the memory that this process
@@ -77,6 +83,9 @@ fn holds_pool_addresses(service: &Service, world: &World) -> bool {
 /// Whether the addresses that the Service shows are a pool's. Those of a balancer outside are none of ours to give;
 /// and those that somebody else's controller gave are kept where the Service's class takes from pools now.
 fn from_pools(service: &Service, world: &World) -> bool {
+    if names_foreign_class(service) {
+        return false;
+    }
     if service.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(ALLOCATED_FROM)) {
         return true;
     }

@@ -62,13 +62,10 @@ impl Classes {
     /// another becomes the default: a change of the default moves nobody's address.
     #[must_use]
     pub fn membership<'a>(&'a self, service: &'a core::Service) -> Membership<'a> {
-        let named = service.spec.as_ref().and_then(|s| s.load_balancer_class.as_deref());
-        let name = match named {
-            Some(qualified) => match qualified.split_once('/') {
-                Some((GROUP, name)) => Some(name),
-                _ => return Membership::Foreign,
-            },
-            None => served_by(service).or(self.default.as_deref()),
+        let name = match (named_class(service), ours(service)) {
+            (Some(_), None) => return Membership::Foreign,
+            (_, Some(name)) => Some(name),
+            (None, None) => served_by(service).or(self.default.as_deref()),
         };
         let Some(name) = name else {
             return Membership::Missing("no LoadBalancerClass is the default any longer".to_owned());
@@ -90,6 +87,22 @@ impl Classes {
     pub fn default_name(&self) -> Option<&str> {
         self.default.as_deref()
     }
+}
+
+fn named_class(service: &core::Service) -> Option<&str> {
+    service.spec.as_ref()?.load_balancer_class.as_deref()
+}
+
+/// The name of the class of ours that the Service names.
+fn ours(service: &core::Service) -> Option<&str> {
+    let (group, name) = named_class(service)?.split_once('/')?;
+    (group == GROUP).then_some(name)
+}
+
+/// Whether somebody else serves the Service, and writes its status.
+#[must_use]
+pub(crate) fn names_foreign_class(service: &core::Service) -> bool {
+    named_class(service).is_some() && ours(service).is_none()
 }
 
 /// Whether the Service carries our finalizer.

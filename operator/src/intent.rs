@@ -71,6 +71,15 @@ pub fn intent(service: &core::Service, world: &World) -> Intent {
     }
 }
 
+/// Whether what was built for the Service is to stay although our finalizer is not there: `kubectl replace` drops it
+/// from a Service that wants its balancer as before.
+#[must_use]
+pub(crate) fn still_wants(service: &core::Service, world: &World) -> bool {
+    let balanced = service.spec.as_ref().and_then(|s| s.type_.as_deref()) == Some("LoadBalancer");
+    let leaving = service.metadata.deletion_timestamp.is_some();
+    balanced && !leaving && world.classes.membership(service) != Membership::Foreign
+}
+
 fn wanted(service: &core::Service, name: &str, class: &LoadBalancerClassSpec, world: &World) -> Intent {
     let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
     let around = Surroundings {
@@ -154,6 +163,19 @@ mod tests {
             told(&json!({"type": "LoadBalancer", "loadBalancerClass": "other.example/x"})),
             Intent::CleanUp
         );
+    }
+
+    #[test]
+    fn only_a_live_service_of_ours_still_wants_its_balancer_without_the_finalizer() {
+        let wants = |metadata: Value, spec: Value| {
+            let service = serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
+            still_wants(&service, &World::default())
+        };
+        let balanced = json!({"type": "LoadBalancer"});
+        assert!(wants(json!({}), balanced.clone()));
+        assert!(!wants(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}), balanced));
+        assert!(!wants(json!({}), json!({"type": "ClusterIP"})));
+        assert!(!wants(json!({}), json!({"type": "LoadBalancer", "loadBalancerClass": "other.example/x"})));
     }
 
     #[test]

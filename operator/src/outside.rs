@@ -7,8 +7,8 @@ use std::{sync::PoisonError, time::Instant};
 use k8s_openapi::{api::core::v1::Service, jiff::Timestamp};
 use kube::{Api, Resource, runtime::controller::Action};
 use penstock_crds::{
-    APPROVED_PLAN, Approval, LoadBalancer, LoadBalancerClassSpec, LoadBalancerSpec, LoadBalancerStatus,
-    PendingPlan, ProviderKind, Reason,
+    ALLOCATED_FROM, APPROVED_PLAN, Approval, LoadBalancer, LoadBalancerClassSpec, LoadBalancerSpec,
+    LoadBalancerStatus, PendingPlan, ProviderKind, Reason,
 };
 use penstock_model::ObjectKey;
 use penstock_providers::{Built, Desired, Owner, ProviderError, fingerprint};
@@ -18,7 +18,7 @@ use crate::{
     class::{is_marked, served_by},
     events::Happening,
     execution::Outcome,
-    intent::Wanted,
+    intent::{Wanted, still_wants},
     reconcile::{Context, RECHECK, ReconcileError, asking, of_service, owner},
     record::{self, Verdict},
     status::{Report, provisioned_message},
@@ -31,7 +31,7 @@ impl Context {
         key: &ObjectKey,
         wanted: &Wanted,
     ) -> Result<Action, ReconcileError> {
-        if let Some(action) = self.tear_down_outside(service, key, Some(&wanted.class_name)).await? {
+        if let Some(action) = self.tear_down_outside(service, key, Some(wanted)).await? {
             return Ok(action);
         }
         let service = &self.mark(service, key, wanted).await?;
@@ -129,7 +129,7 @@ impl Context {
         self.carry_out(&record.spec.class, &owner(service, key), &consent, Some(&wanted.desired)).await
     }
 
-    /// Credentials that are refused are read again for the next attempt.
+    /// Asks the provider, unless another Service has heard that nobody should.
     async fn carry_out(
         &self,
         class: &LoadBalancerClassSpec,
@@ -137,10 +137,13 @@ impl Context {
         consent: &Consent,
         desired: Option<&Desired>,
     ) -> Result<Outcome, ProviderError> {
+        if let Some(error) = self.fleet.would_hear(class, Instant::now()) {
+            return Err(error);
+        }
         let provider = self.fleet.outside(class).await?;
         let outcome = self.execution(provider.as_ref(), owner, consent).carry_out(desired).await;
-        if let Err(ProviderError::Auth(_)) = outcome {
-            self.fleet.forget(class);
+        if let Err(error) = &outcome {
+            self.fleet.heard(class, error, Instant::now());
         }
         outcome
     }
@@ -260,14 +263,18 @@ impl Context {
         &self,
         service: &Service,
         key: &ObjectKey,
-        keep: Option<&str>,
+        keep: Option<&Wanted>,
     ) -> Result<Option<Action>, ReconcileError> {
-        if !is_marked(service) || (keep.is_some() && served_by(service) == keep) {
+        if !is_marked(service) || keep.is_some_and(|wanted| only_by(service, wanted)) {
             return Ok(None);
         }
         let found = self.records.get(key).await.map_err(ReconcileError::api(key))?;
         let Some(record) = found.or_else(|| self.remembered(service)) else { return Ok(None) };
-        let (owner, kept) = (owner(service, key), keep == Some(record.spec.class_name.as_str()));
+        let same = |wanted: &Wanted| {
+            let LoadBalancerSpec { class_name, class, .. } = &record.spec;
+            *class_name == wanted.class_name && class.provider == wanted.class.provider
+        };
+        let (owner, kept) = (owner(service, key), keep.is_some_and(same));
         if kept || record.spec.service_uid != owner.uid {
             return Ok(None);
         }
@@ -340,8 +347,10 @@ impl Context {
         let api: Api<Service> = Api::namespaced(self.client.clone(), &key.namespace);
         let service = api.get_opt(&key.name).await.map_err(ReconcileError::api(&key))?;
         let same = service.filter(|s| s.metadata.uid.as_ref() == Some(&record.spec.service_uid));
-        if same.is_some_and(|service| is_marked(&service)) {
-            if record.metadata.deletion_timestamp.is_some() {
+        if let Some(service) = same
+            && (is_marked(&service) || self.still_wanted(&service))
+        {
+            if record.metadata.deletion_timestamp.is_some() || !is_marked(&service) {
                 self.waiting.wake(&key);
             }
             // The finalizer may be forced off without the record's knowing.
@@ -361,6 +370,10 @@ impl Context {
         Ok(Action::requeue(RECHECK))
     }
 
+    fn still_wanted(&self, service: &Service) -> bool {
+        still_wants(service, &self.world.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The record shows the plan that waits, if one does, and what has to carry the approval.
     async fn record_pending(
         &self,
@@ -376,6 +389,15 @@ impl Context {
         let status = LoadBalancerStatus { pending_plan: Some(plan), fingerprint: None, ..before };
         self.record_status(key, record, &outcome.built, status, verdict).await
     }
+}
+
+/// Whether it can be told without the record that nobody else has built anything for the Service: the class that it
+/// wants serves it, and that one is what it was. (One of its name may have built outside before it became one for pools.)
+fn only_by(service: &Service, wanted: &Wanted) -> bool {
+    let from_pool =
+        || service.metadata.annotations.as_ref().is_some_and(|said| said.contains_key(ALLOCATED_FROM));
+    served_by(service) == Some(&wanted.class_name)
+        && (wanted.class.provider != ProviderKind::Pool || from_pool())
 }
 
 fn waits(plan: &PendingPlan, resource: &str) -> (Reason, String) {

@@ -27,7 +27,7 @@ impl Context {
         key: &ObjectKey,
         wanted: &Wanted,
     ) -> Result<Action, ReconcileError> {
-        if let Some(action) = self.tear_down_outside(service, key, Some(&wanted.class_name)).await? {
+        if let Some(action) = self.tear_down_outside(service, key, Some(wanted)).await? {
             return Ok(action);
         }
         self.adopt_late(service, key);
@@ -87,6 +87,7 @@ impl Context {
             before.addresses.iter().copied().filter(|ip| !built.addresses.contains(ip)).collect();
         let wrote = self.write(service, key, &Report::provisioned(class, built)).await?.is_some();
         if self.fleet.pool.reported(key) {
+            self.pools_used.notify_one();
             self.waiting.wake_all();
         }
         if !lost.is_empty() {

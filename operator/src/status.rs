@@ -7,7 +7,7 @@ use penstock_crds::{ALLOCATED_FROM, ConditionKind, FINALIZER, Reason, SERVED_BY,
 use penstock_providers::{Built, IpMode};
 use serde_json::{Map, Value, json};
 
-use crate::class::is_marked;
+use crate::class::{is_marked, names_foreign_class};
 
 /// How far it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,8 +124,9 @@ fn annotations_patch(service: &core::Service, report: &Report) -> Map<String, Va
 fn status_patch(service: &core::Service, report: &Report, now: Timestamp) -> Map<String, Value> {
     let mut status = Map::new();
     let wanted = wanted_ingress(service, &report.built);
-    // One that is not marked shows nothing of ours: another controller's addresses are its own.
-    let foreign = report.is_cleaned_up() && !is_marked(service);
+    // One that is not marked shows nothing of ours, and one that has become another controller's lost what it showed of
+    // us when its type changed, before which no class can change: the addresses are the other's own.
+    let foreign = report.is_cleaned_up() && (!is_marked(service) || names_foreign_class(service));
     if !foreign && ingress(service) != wanted {
         let wanted = if wanted.is_empty() { Value::Null } else { json!(wanted) };
         status.insert("loadBalancer".into(), json!({"ingress": wanted}));
@@ -308,6 +309,17 @@ mod tests {
         assert_eq!(patch["metadata"]["annotations"], json!({ALLOCATED_FROM: null, SERVED_BY: null}));
         assert_eq!(patch["status"]["loadBalancer"], json!({"ingress": null}));
         assert_eq!(patch["status"]["conditions"][0]["$patch"], "delete");
+    }
+
+    #[test]
+    fn clean_up_leaves_the_addresses_of_the_controller_that_serves_it_now() {
+        let mut foreign = settled();
+        foreign.spec =
+            serde_json::from_value(json!({"type": "LoadBalancer", "loadBalancerClass": "other.example/x"}))
+                .unwrap();
+        let patch = patch(&foreign, &Report::cleaned_up(), now()).unwrap();
+        assert_eq!(patch["metadata"]["$deleteFromPrimitiveList/finalizers"], json!([FINALIZER]));
+        assert!(patch["status"].get("loadBalancer").is_none(), "{patch}");
     }
 
     #[test]
