@@ -235,15 +235,12 @@ impl Context {
         written.map(|_| ()).map_err(ReconcileError::api(key))
     }
 
-    /// What the record of a Service that is ours says that it has; `None` where nothing is recorded.
+    /// What the record of the Service says that it has; `None` where nothing is recorded.
     pub(crate) async fn recorded(
         &self,
         service: &Service,
         key: &ObjectKey,
     ) -> Result<Option<Built>, ReconcileError> {
-        if !is_marked(service) {
-            return Ok(None);
-        }
         Ok(self.own_record(service, key).await?.map(|record| record::built(&record)))
     }
 
