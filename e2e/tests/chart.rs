@@ -78,6 +78,8 @@ fn a_wrong_key_or_value_is_refused() {
         ("image.digest=sha256:abc", "digest"),
         ("log.format=xml", "format"),
         ("clusterCIDR=10.244.0.0", "clusterCIDR"),
+        ("clusterDomain=cluster.local.", "clusterDomain"),
+        ("clusterDomain=", "clusterDomain"),
         ("announcer.leaseSeconds=0", "leaseSeconds"),
         ("operator.secretNames={Upper}", "secretNames"),
     ] {
@@ -190,6 +192,7 @@ fn values_reach_the_programs() {
         "--set=apiServer.host=2001:db8::1",
         "--set=clusterCIDR=10.244.0.0/16\\,2001:db8:244::/48",
         "--set=serviceCIDR=10.96.0.0/16",
+        "--set=clusterDomain=shop.example",
         "--set=announcer.httpHost=::",
         "--set=announcer.interfaces={eth1}",
         "--set=log.format=json",
@@ -214,4 +217,14 @@ fn values_reach_the_programs() {
     assert_eq!(announcer["readinessProbe"]["httpGet"]["host"], Value::Null, "the node's address is asked");
     let operator = &pod(&objects, "Deployment", "penstock-operator")["containers"][0];
     assert!(!operator["env"].to_string().contains("KUBERNETES_SERVICE_HOST"), "it uses the ClusterIP");
+    let domain = |container: &Value| {
+        let args = container["args"].as_array().unwrap().iter();
+        args.filter_map(Value::as_str)
+            .find_map(|arg| arg.strip_prefix("--cluster-domain="))
+            .map(str::to_owned)
+    };
+    assert_eq!(domain(operator).as_deref(), Some("shop.example"));
+    let objects = rendered(&[]);
+    let operator = &pod(&objects, "Deployment", "penstock-operator")["containers"][0];
+    assert_eq!(domain(operator).as_deref(), Some("cluster.local"), "as in most clusters");
 }
