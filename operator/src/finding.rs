@@ -95,20 +95,32 @@ pub fn news<'a>(service: &core::Service, findings: &'a [Finding]) -> impl Iterat
     })
 }
 
-/// The strategic merge patch of `services/status` that makes the Service tell its findings; `None` when it does
-/// already. It carries uid and resourceVersion, so that it can only hit the object that was examined.
+/// The strategic merge patch of `services/status` that says `besides`, if that is anything, and makes the Service tell
+/// its findings; `None` when it says all that already. It carries uid and resourceVersion, so that it can only hit the
+/// object that was examined.
 #[must_use]
-pub fn patch(service: &core::Service, findings: &[Finding], now: Timestamp) -> Option<Value> {
-    let conditions = condition_patches(service, findings, now);
+pub fn patch(
+    service: &core::Service,
+    findings: &[Finding],
+    besides: Option<Value>,
+    now: Timestamp,
+) -> Option<Value> {
+    let found = condition_patches(service, findings, now);
+    if found.is_empty() {
+        return besides;
+    }
     let metadata = json!({
         "uid": service.metadata.uid, "resourceVersion": service.metadata.resource_version});
-    (!conditions.is_empty()).then(|| json!({"metadata": metadata, "status": {"conditions": conditions}}))
+    let mut patch = besides.unwrap_or_else(|| json!({"metadata": metadata, "status": {}}));
+    match &mut patch["status"]["conditions"] {
+        Value::Array(conditions) => conditions.extend(found),
+        absent => *absent = Value::Array(found),
+    }
+    Some(patch)
 }
 
-/// The entries for `status.conditions` of a strategic merge patch, for a write that says something else as well;
-/// empty when the Service tells its findings already.
-#[must_use]
-pub fn condition_patches(service: &core::Service, findings: &[Finding], now: Timestamp) -> Vec<Value> {
+/// The entries for `status.conditions` of a strategic merge patch; empty when the Service tells its findings already.
+fn condition_patches(service: &core::Service, findings: &[Finding], now: Timestamp) -> Vec<Value> {
     if service.metadata.deletion_timestamp.is_some() {
         return Vec::new();
     }

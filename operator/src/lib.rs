@@ -37,9 +37,7 @@ pub use adoption::adopt;
 pub use approval::{Consent, approve_command, pending, question};
 pub use class::{ClassVerdict, Classes, Membership, is_marked, served_by};
 pub use external_ip_policies::judge_external_ip_policies;
-pub use finding::{
-    Finding, Rules, condition_patches, findings, news as new_findings, patch as findings_patch,
-};
+pub use finding::{Finding, Rules, findings, news as new_findings, patch as findings_patch};
 pub use intent::{Intent, Wanted, World, intent};
 pub use record::built as recorded;
 pub use run::{OperatorError, Options, run};

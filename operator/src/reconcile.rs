@@ -167,35 +167,24 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 impl Context {
     async fn act(&self, service: &Service, key: &ObjectKey) -> Result<Action, ReconcileError> {
-        let examined = self.examine(service, key).await?;
-        let service = examined.as_ref().unwrap_or(service);
         let decided = intent(service, &self.world.read().unwrap_or_else(PoisonError::into_inner));
         match decided {
             Intent::Ignore => {
                 self.forget(key);
+                self.tell(service, key, None).await.map_err(ReconcileError::api(key))?;
                 Ok(Action::await_change())
             }
             Intent::Provision(wanted) if wanted.class.provider == ProviderKind::Pool => {
                 self.provision_from_pool(service, key, &wanted).await
             }
-            Intent::Provision(wanted) => self.provision_outside(service, key, &wanted).await,
+            Intent::Provision(wanted) => {
+                // Its provider may take its time, or not be asked again for a while.
+                let told = self.tell(service, key, None).await.map_err(ReconcileError::api(key))?;
+                self.provision_outside(told.as_ref().unwrap_or(service), key, &wanted).await
+            }
             Intent::Hold(reason, message) => self.hold(service, key, reason, message).await,
             Intent::CleanUp => self.clean_up(service, key).await,
         }
-    }
-
-    /// Whatever its type, a Service is told what of it is not served. Returns it as it is after that was written.
-    async fn examine(&self, service: &Service, key: &ObjectKey) -> Result<Option<Service>, ReconcileError> {
-        let found = {
-            let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
-            findings(service, &world.rules)
-        };
-        let Some(patch) = findings_patch(service, &found, Timestamp::now()) else { return Ok(None) };
-        let written = self.patch_status(key, &patch).await.map_err(ReconcileError::api(key))?;
-        for finding in new_findings(service, &found) {
-            self.events.tell(service, Happening::of_finding(finding), finding.message.clone());
-        }
-        Ok(Some(written))
     }
 
     pub(crate) fn execution<'a>(
@@ -294,28 +283,45 @@ impl Context {
     }
 
     /// Writes the report unless the Service says so already; returns what the API server made of it. A conflict means
-    /// that the Service has changed: the watch brings the new state, and with it the next reconciliation.
+    /// that the Service has changed: the watch brings the new state, and with it the next reconciliation. `None` also
+    /// where the report was no news and only something else had to be told.
     pub(crate) async fn write(
         &self,
         service: &Service,
         key: &ObjectKey,
         report: &Report,
     ) -> Result<Option<Service>, ReconcileError> {
-        let Some(patch) = patch(service, report, Timestamp::now()) else { return Ok(None) };
-        match self.patch_status(key, &patch).await {
-            Ok(service) => Ok(Some(service)),
+        let report_patch = patch(service, report, Timestamp::now());
+        let is_news = report_patch.is_some();
+        match self.tell(service, key, report_patch).await {
+            Ok(written) => Ok(written.filter(|_| is_news)),
             Err(kube::Error::Api(answer)) if answer.is_not_found() && report.is_cleaned_up() => Ok(None),
             Err(error) => Err(ReconcileError::api(key)(error)),
         }
     }
 
-    async fn patch_status(&self, key: &ObjectKey, patch: &Value) -> kube::Result<Service> {
+    /// Whatever its type, a Service is told what of it is not served, in one write with `besides`. Returns it as it is
+    /// then; `None` when it says all that already.
+    async fn tell(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+        besides: Option<Value>,
+    ) -> kube::Result<Option<Service>> {
+        let found = {
+            let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
+            findings(service, &world.rules)
+        };
+        let Some(patch) = findings_patch(service, &found, besides, Timestamp::now()) else { return Ok(None) };
         let api: Api<Service> = Api::namespaced(self.client.clone(), &key.namespace);
         let params = PatchParams::default();
-        let mut service = api.patch_status(&key.name, &params, &Patch::Strategic(patch)).await?;
+        let mut written = api.patch_status(&key.name, &params, &Patch::Strategic(&patch)).await?;
         self.metrics.wrote();
-        service.managed_fields_mut().clear();
-        Ok(service)
+        for finding in new_findings(service, &found) {
+            self.events.tell(service, Happening::of_finding(finding), finding.message.clone());
+        }
+        written.managed_fields_mut().clear();
+        Ok(Some(written))
     }
 }
 

@@ -3,16 +3,21 @@
 #![allow(clippy::unwrap_used)] // a test may panic
 
 use anyhow::Result;
-use k8s_openapi::api::core::v1::Service;
-use kube::{Api, api::PostParams};
+use k8s_openapi::api::{core::v1::Service, events::v1::Event};
+use kube::{
+    Api,
+    api::{ListParams, PostParams},
+};
 use penstock_crds::{APPROVED_PLAN, ExternalIPPolicy, LoadBalancerClass};
-use penstock_tests::{Fixture, provisioning, shown};
+use penstock_tests::{Fixture, provisioning, replica::Protocol, shown};
 use serde_json::{Value, json};
 
 fn said<'a>(service: &'a Service, kind: &str) -> Option<&'a str> {
     let conditions = service.status.as_ref()?.conditions.as_ref()?;
     conditions.iter().find(|c| c.type_ == kind && c.status == "False").map(|c| c.message.as_str())
 }
+
+const EXTERNAL_IPS: &str = "penstock.dev/ExternalIPsAccepted";
 
 async fn policy(fixture: &Fixture, name: &str, spec: Value) -> Result<()> {
     let object: ExternalIPPolicy = serde_json::from_value(json!({
@@ -24,7 +29,6 @@ async fn policy(fixture: &Fixture, name: &str, spec: Value) -> Result<()> {
 
 #[tokio::test]
 async fn external_ips_need_a_policy_and_external_names_a_name() -> Result<()> {
-    const EXTERNAL_IPS: &str = "penstock.dev/ExternalIPsAccepted";
     const EXTERNAL_NAME: &str = "penstock.dev/ExternalNameAccepted";
     let mut fixture = Fixture::with_operator().await?;
     let spec = json!({"type": "NodePort", "externalIPs": ["198.51.100.10"]});
@@ -41,6 +45,59 @@ async fn external_ips_need_a_policy_and_external_names_a_name() -> Result<()> {
     fixture.change("name", json!({"spec": {"externalName": "www.example.com"}})).await?;
     fixture.eventually("name", |s| said(s, EXTERNAL_NAME).is_none()).await?;
     fixture.stop_operator().await
+}
+
+/// Waits until the operator has published an event of a Service that is created now, and with it all before.
+async fn all_events_are_published(fixture: &Fixture, name: &str) -> Result<()> {
+    fixture.service(name, json!({})).await?;
+    fixture.event(name, "IPAllocated").await.map(drop)
+}
+
+/// How often the operator wrote to the Service or its status.
+fn writes(protocol: &Protocol, service: &str) -> usize {
+    let path = format!("/api/v1/namespaces/default/services/{service}");
+    let status = format!("{path}/status");
+    protocol.changes().iter().filter(|change| [&path, &status].contains(&&change.path)).count()
+}
+
+/// How often an event with this reason was published of the Service.
+async fn told(fixture: &Fixture, service: &str, reason: &str) -> Result<i32> {
+    let events =
+        Api::<Event>::default_namespaced(fixture.client.clone()).list(&ListParams::default()).await?;
+    let about = |e: &&Event| e.regarding.as_ref().and_then(|r| r.name.as_deref()) == Some(service);
+    let of_reason = events.iter().filter(about).filter(|e| e.reason.as_deref() == Some(reason));
+    Ok(of_reason.map(|e| e.series.as_ref().map_or(1, |series| series.count)).sum())
+}
+
+#[tokio::test]
+async fn an_address_and_a_refused_external_ip_are_one_write() -> Result<()> {
+    let (fixture, protocol) = (Fixture::start().await?, Protocol::default());
+    fixture.class("bare-metal", true).await?;
+    fixture.pool("pool", &["203.0.113.200/29"]).await?;
+    let operator = fixture.replica("operator", &protocol).await?;
+    all_events_are_published(&fixture, "first").await?;
+
+    fixture.service("s", json!({"externalIPs": ["198.51.100.10"]})).await?;
+    let both = |s: &Service| said(s, EXTERNAL_IPS).is_some() && shown(s) == ["203.0.113.201"];
+    fixture.eventually("s", both).await?;
+    fixture.event("s", "ExternalIPsRefused").await?;
+    all_events_are_published(&fixture, "second").await?;
+    assert_eq!(writes(&protocol, "s"), 1);
+    // One more when an admin allows it; its address is no news then.
+    policy(&fixture, "ours", json!({"namespaces": ["default"], "cidrs": ["198.51.100.10/32"]})).await?;
+    fixture.eventually("s", |s| said(s, EXTERNAL_IPS).is_none()).await?;
+    all_events_are_published(&fixture, "third").await?;
+    assert_eq!(writes(&protocol, "s"), 2);
+    assert_eq!(told(&fixture, "s", "IPAllocated").await?, 1);
+
+    // Also of a Service that waits.
+    let spec = json!({"externalIPs": ["198.51.100.11"], "loadBalancerIP": "192.0.2.1"});
+    fixture.service("starving", spec).await?;
+    fixture.waits("starving", "RequestRefused", "192.0.2.1").await?;
+    fixture.eventually("starving", |s| said(s, EXTERNAL_IPS).is_some()).await?;
+    all_events_are_published(&fixture, "fourth").await?;
+    assert_eq!(writes(&protocol, "starving"), 1);
+    operator.stop().await
 }
 
 #[tokio::test]

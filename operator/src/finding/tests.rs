@@ -102,21 +102,48 @@ fn an_external_name_that_dns_cannot_answer_with_is_told() {
 fn a_finding_is_one_write_with_preconditions_and_then_none() {
     let fresh = service(&asking_for(&["9.9.9.9"]), &json!([]));
     let found = findings(&fresh, &rules());
-    let written = patch(&fresh, &found, at(1)).unwrap();
+    let written = patch(&fresh, &found, None, at(1)).unwrap();
     assert_eq!(written["metadata"], json!({"uid": "u", "resourceVersion": "7"}));
     let condition = &written["status"]["conditions"][0];
     assert_eq!((&condition["status"], &condition["observedGeneration"]), (&json!("False"), &json!(3)));
     assert_eq!(news(&fresh, &found).count(), 1);
     let settled = patched(&fresh, &written);
-    assert_eq!(patch(&settled, &found, at(2)), None);
+    assert_eq!(patch(&settled, &found, None, at(2)), None);
     assert_eq!(news(&settled, &found).count(), 0);
     // Another address of the same Service: told again, but not as a flip.
     let mut changed = settled;
     changed.spec = service(&asking_for(&["9.9.9.10"]), &json!([])).spec;
     let found = findings(&changed, &rules());
-    let written = patch(&changed, &found, at(3)).unwrap();
+    let written = patch(&changed, &found, None, at(3)).unwrap();
     assert_eq!(written["status"]["conditions"][0]["lastTransitionTime"], "1970-01-01T00:00:01Z");
     assert_eq!(news(&changed, &found).count(), 1);
+}
+
+#[test]
+fn findings_and_what_is_written_besides_are_one_patch() {
+    let fresh = service(&asking_for(&["9.9.9.9"]), &json!([]));
+    let found = findings(&fresh, &rules());
+    let told = patched(&fresh, &patch(&fresh, &found, None, at(1)).unwrap());
+    let address = json!({"ingress": [{"ip": "203.0.113.200"}]});
+    let provisioned = json!({"type": "LoadBalancerProvisioning", "status": "False"});
+    let metadata = json!({"uid": "u", "resourceVersion": "7", "finalizers": ["ours"]});
+    let report = json!({
+        "metadata": metadata, "status": {"loadBalancer": address, "conditions": [provisioned]}});
+
+    let both = patch(&fresh, &found, Some(report.clone()), at(1)).unwrap();
+    assert_eq!((&both["metadata"], &both["status"]["loadBalancer"]), (&metadata, &address));
+    let types = both["status"]["conditions"].as_array().unwrap().iter().map(|c| c["type"].as_str().unwrap());
+    assert_eq!(types.collect::<Vec<_>>(), ["LoadBalancerProvisioning", "penstock.dev/ExternalIPsAccepted"]);
+    // Null in their place would take the conditions of all others away.
+    assert_eq!(patch(&told, &found, Some(report.clone()), at(1)), Some(report));
+    let without_conditions = json!({"metadata": metadata, "status": {}});
+    assert_eq!(
+        patch(&told, &found, Some(without_conditions.clone()), at(1)),
+        Some(without_conditions.clone())
+    );
+    let both = patch(&fresh, &found, Some(without_conditions), at(1)).unwrap();
+    assert_eq!(both["metadata"], metadata);
+    assert_eq!(both["status"]["conditions"][0]["reason"], "ExternalIPsRefused");
 }
 
 #[test]
@@ -125,12 +152,12 @@ fn a_condition_that_no_longer_applies_is_removed_and_those_of_others_stay() {
     let of = |kind: &str| json!({"type": kind, "status": "False", "reason": "X", "message": "", "lastTransitionTime": when});
     let foreign = json!([of("LoadBalancerProvisioning"), of("example.com/Other"), of("ExternalIPsAccepted")]);
     let fine = service(&asking_for(&["80.11.12.10"]), &foreign);
-    assert_eq!(patch(&fine, &findings(&fine, &rules()), at(1)), None, "none of these is ours");
+    assert_eq!(patch(&fine, &findings(&fine, &rules()), None, at(1)), None, "none of these is ours");
 
     // From an ExternalName Service with a bad name to a NodePort Service with a bad address, in one write.
     let ours = json!([of("LoadBalancerProvisioning"), of("penstock.dev/ExternalNameAccepted")]);
     let moved = service(&asking_for(&["9.9.9.9"]), &ours);
-    let patch = patch(&moved, &findings(&moved, &rules()), at(1)).unwrap();
+    let patch = patch(&moved, &findings(&moved, &rules()), None, at(1)).unwrap();
     let after = patched(&moved, &patch);
     let types: Vec<String> = after.status.unwrap().conditions.unwrap().into_iter().map(|c| c.type_).collect();
     assert_eq!(types, ["LoadBalancerProvisioning", "penstock.dev/ExternalIPsAccepted"]);
@@ -145,5 +172,5 @@ fn a_service_on_its_way_out_is_left_alone() {
         Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
     let found = findings(&leaving, &rules());
     assert!(found.is_empty());
-    assert_eq!(patch(&leaving, &found, at(1)), None);
+    assert_eq!(patch(&leaving, &found, None, at(1)), None);
 }
