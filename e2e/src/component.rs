@@ -136,7 +136,10 @@ impl Component {
 }
 
 /// The Pod that the Lease of this name says to lead.
-async fn leader(cluster: &Cluster, name: &str) -> Result<Option<String>> {
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn leader(cluster: &Cluster, name: &str) -> Result<Option<String>> {
     let leases: Api<Lease> = Api::namespaced(cluster.client().await?, NAMESPACE);
     let lease = leases.get_opt(name).await.context("ask for the Lease")?;
     Ok(lease.and_then(|lease| lease.spec?.holder_identity))

@@ -14,7 +14,7 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use penstock_e2e::chart::NAMESPACE;
 use penstock_e2e::cluster::Cluster;
-use penstock_e2e::component::{COMPONENTS, OPERATOR, announcer, node_agent};
+use penstock_e2e::component::{self, COMPONENTS, OPERATOR, announcer, node_agent};
 use penstock_e2e::install::install;
 use penstock_e2e::process::Process;
 use penstock_e2e::seed::{self, Sender};
@@ -187,6 +187,74 @@ async fn restarting_the_operator_changes_nothing() -> Result<()> {
     let later = seed::external_ip(&cluster, "later").await?;
     ensure!(later != seed::external_ip(&cluster, "load-balancer").await?, "an address was given twice");
     delete(&cluster, "later").await
+}
+
+/// Waits until the operator has both of its Pods, ready; returns their names.
+async fn both_operators(cluster: &Cluster) -> Result<Vec<String>> {
+    until("two ready Pods of the operator", LIMIT, || async {
+        let pods = component::pods(cluster).await?.into_iter();
+        let ready = pods.filter(|pod| pod.ready && pod.name.starts_with(OPERATOR.name));
+        let names: Vec<String> = ready.map(|pod| pod.name).collect();
+        Ok(if names.len() == 2 { Look::Ready(names) } else { Look::NotYet(format!("{names:?}")) })
+    })
+    .await
+}
+
+/// Name, version and addresses of every Service that has some.
+async fn balanced_services(cluster: &Cluster) -> Result<Vec<(String, Option<String>, Vec<String>)>> {
+    let services = Api::<Service>::all(cluster.client().await?).list(&ListParams::default()).await?;
+    let addresses = |service: &Service| {
+        let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+        let ingress = balancer.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default();
+        ingress.iter().filter_map(|entry| entry.ip.clone()).collect::<Vec<_>>()
+    };
+    let described = services.iter().map(|s| (s.name_any(), s.resource_version(), addresses(s)));
+    Ok(described.filter(|(.., addresses)| !addresses.is_empty()).collect())
+}
+
+/// Deletes the Pod that leads, and waits until the other one does.
+async fn hand_over(cluster: &Cluster, first: &str, second: &str) -> Result<()> {
+    cluster.kubectl(&["delete", "pod", first, "--namespace", NAMESPACE, "--wait=false"]).await?;
+    let deleted = Instant::now();
+    until("the other operator's lead", LIMIT, || async {
+        let leader = component::leader(cluster, OPERATOR.name).await?;
+        Ok(if leader.as_deref() == Some(second) {
+            Look::Ready(())
+        } else {
+            Look::NotYet(format!("{leader:?}"))
+        })
+    })
+    .await?;
+    println!("{second} leads {:.2} s after {first} was deleted", deleted.elapsed().as_secs_f64());
+    OPERATOR.wait_until_ready(cluster).await
+}
+
+#[tokio::test]
+async fn when_the_leading_operator_is_deleted_the_other_goes_on_with_what_there_is() -> Result<()> {
+    let (cluster, _guard) = cluster().await?;
+    let pods = both_operators(&cluster).await?;
+    let first = component::leader(&cluster, OPERATOR.name).await?.context("no operator leads")?;
+    let second = pods.iter().find(|name| **name != first).context("only the leader is ready")?;
+    ensure!(pods.contains(&first), "{first} leads, and the Pods are {pods:?}");
+    let before = balanced_services(&cluster).await?;
+    // The Pod that comes in place of the first would compete.
+    let [n1, n2] = Place::NODES.map(Place::name);
+    cluster.kubectl(&["cordon", n1, n2]).await?;
+    let handed_over = hand_over(&cluster, &first, second).await;
+    cluster.kubectl(&["uncordon", n1, n2]).await?;
+    handed_over?;
+
+    looked_at_all(&cluster).await?;
+    let after = balanced_services(&cluster).await?;
+    ensure!(before == after, "a hand-over wrote to Services: {before:?} became {after:?}");
+    create(&cluster, "afterwards", balanced()).await?;
+    let ip = seed::external_ip(&cluster, "afterwards").await?;
+    let leader = component::leader(&cluster, OPERATOR.name).await?;
+    ensure!(leader.as_ref() == Some(second), "{leader:?} gave the address");
+    ensure!(!before.iter().any(|(.., taken)| taken.contains(&ip.to_string())), "{ip} was given twice");
+    answers(&cluster, ip).await?;
+    delete(&cluster, "afterwards").await?;
+    both_operators(&cluster).await.map(drop)
 }
 
 #[tokio::test]
