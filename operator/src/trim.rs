@@ -1,11 +1,15 @@
 //! What is kept of a Service in memory: with thousands of them that is most of what this process needs.
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
+use penstock_crds::{ALLOW_SHARED_IP, ALLOW_SHARED_IP_METALLB, ALLOW_SHARED_IP_METALLB_OLD};
 
 use crate::class::is_marked;
 
 /// kubectl's copy of what was applied.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Keys of those who share an address; the selector counts for nobody else.
+const SHARING: [&str; 3] = [ALLOW_SHARED_IP, ALLOW_SHARED_IP_METALLB, ALLOW_SHARED_IP_METALLB_OLD];
 
 /// Drops what no decision looks at. Of a Service that neither has nor wants anything of ours only its identity and type
 /// stay.
@@ -21,6 +25,25 @@ pub(crate) fn trim(service: &mut Service) {
         let type_ = service.spec.take().and_then(|spec| spec.type_);
         service.spec = Some(ServiceSpec { type_, ..ServiceSpec::default() });
     }
+    let shares =
+        service.metadata.annotations.iter().flatten().any(|(key, _)| SHARING.contains(&key.as_str()));
+    if let Some(spec) = &mut service.spec {
+        trim_spec(spec, shares);
+    }
+}
+
+fn trim_spec(spec: &mut ServiceSpec, shares: bool) {
+    if !shares {
+        spec.selector = None;
+    }
+    if spec.cluster_ips.is_some() {
+        spec.cluster_ip = None;
+    }
+    spec.session_affinity.take_if(|affinity| affinity == "None");
+    spec.internal_traffic_policy = None;
+    for port in spec.ports.iter_mut().flatten() {
+        (port.target_port, port.app_protocol) = (None, None);
+    }
 }
 
 fn is_indifferent(service: &Service) -> bool {
@@ -34,6 +57,7 @@ fn is_indifferent(service: &Service) -> bool {
 mod tests {
     use super::*;
     use penstock_crds::FINALIZER;
+    use penstock_providers::{Desired, Surroundings, pool::Terms};
     use serde_json::{Value, json};
 
     fn trimmed(metadata: &Value, spec: &Value) -> Service {
@@ -61,6 +85,31 @@ mod tests {
             ),
         ] {
             assert!(trimmed(&metadata, &spec).spec.unwrap().cluster_ip.is_some(), "{metadata} {spec}");
+        }
+    }
+
+    #[test]
+    fn what_a_service_wants_is_the_same_without_what_was_dropped() {
+        let around = Surroundings { class_pools: &[], namespace_labels: None, targets: &[] };
+        for annotations in [json!({}), json!({"metallb.universe.tf/allow-shared-ip": "k"})] {
+            let whole: Service = serde_json::from_value(json!({
+                "metadata": {"name": "s", "uid": "u", "labels": {"a": "b"}, "annotations": annotations},
+                "spec": {
+                    "type": "LoadBalancer", "clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1", "2001:db8::1"],
+                    "ipFamilyPolicy": "PreferDualStack", "selector": {"app": "a"}, "sessionAffinity": "ClientIP",
+                    "externalTrafficPolicy": "Local", "healthCheckNodePort": 30001,
+                    "internalTrafficPolicy": "Cluster", "loadBalancerSourceRanges": ["192.0.2.0/24"],
+                    "ports": [{"port": 80, "nodePort": 30080, "targetPort": "http", "appProtocol": "http"}]
+                }
+            }))
+            .unwrap();
+            let mut kept = whole.clone();
+            trim(&mut kept);
+            assert!(
+                serde_json::to_string(&kept).unwrap().len() < serde_json::to_string(&whole).unwrap().len()
+            );
+            assert_eq!(Desired::of(&kept, &around).unwrap(), Desired::of(&whole, &around).unwrap());
+            assert_eq!(Terms::of_object(&kept), Terms::of_object(&whole));
         }
     }
 }
