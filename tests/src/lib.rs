@@ -1,6 +1,8 @@
 //! Tests across crates: the operator on a real etcd and kube-apiserver, under the RBAC that the chart ships.
 
+pub mod doubles;
 pub mod fault_proxy;
+pub mod outside_lab;
 pub mod replica;
 pub mod webhook_endpoint;
 
@@ -133,9 +135,17 @@ impl Fixture {
     /// # Errors
     /// What the API server says.
     pub async fn class(&self, name: &str, default: bool) -> Result<()> {
+        self.class_of(name, json!({"provider": "pool", "default": default})).await
+    }
+
+    /// Creates a LoadBalancerClass.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn class_of(&self, name: &str, spec: Value) -> Result<()> {
         let object: LoadBalancerClass = serde_json::from_value(json!({
             "apiVersion": "penstock.dev/v1alpha1", "kind": "LoadBalancerClass",
-            "metadata": {"name": name}, "spec": {"provider": "pool", "default": default}
+            "metadata": {"name": name}, "spec": spec
         }))?;
         Api::all(self.client.clone()).create(&PostParams::default(), &object).await?;
         Ok(())
@@ -185,13 +195,21 @@ impl Fixture {
     /// # Errors
     /// What the API server says.
     pub async fn service(&self, name: &str, spec: Value) -> Result<Service> {
-        let mut object = json!({
+        self.service_in("default", name, json!({"spec": spec})).await
+    }
+
+    /// Creates a Service of type LoadBalancer in any namespace; `object` is merged over one with a
+    /// port.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn service_in(&self, namespace: &str, name: &str, object: Value) -> Result<Service> {
+        let mut service = json!({
             "metadata": {"name": name}, "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}
         });
-        if let (Some(base), Value::Object(more)) = (object["spec"].as_object_mut(), spec) {
-            base.extend(more);
-        }
-        Ok(self.services().create(&PostParams::default(), &serde_json::from_value(object)?).await?)
+        merge(&mut service, object);
+        let api: Api<Service> = Api::namespaced(self.client.clone(), namespace);
+        Ok(api.create(&PostParams::default(), &serde_json::from_value(service)?).await?)
     }
 
     /// Patches a Service (merge patch).
@@ -216,7 +234,20 @@ impl Fixture {
     /// # Errors
     /// When it is not within the limit; shows how it is instead.
     pub async fn eventually(&self, name: &str, wanted: impl Fn(&Service) -> bool) -> Result<Service> {
-        let api = self.services();
+        self.eventually_in("default", name, wanted).await
+    }
+
+    /// As [`Fixture::eventually`], in any namespace.
+    ///
+    /// # Errors
+    /// When it is not within the limit; shows how it is instead.
+    pub async fn eventually_in(
+        &self,
+        namespace: &str,
+        name: &str,
+        wanted: impl Fn(&Service) -> bool,
+    ) -> Result<Service> {
+        let api: Api<Service> = Api::namespaced(self.client.clone(), namespace);
         until(&format!("Service {name}"), LIMIT, || async {
             Ok(match api.get_opt(name).await? {
                 Some(service) if wanted(&service) => Look::Ready(service),
@@ -289,6 +320,18 @@ impl Fixture {
             })
         })
         .await
+    }
+}
+
+/// Lays objects over objects, and anything else in the place of what is there.
+pub(crate) fn merge(target: &mut Value, patch: Value) {
+    match (target, patch) {
+        (Value::Object(fields), Value::Object(patch)) => {
+            for (name, value) in patch {
+                merge(fields.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (target, patch) => *target = patch,
     }
 }
 

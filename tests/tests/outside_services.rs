@@ -6,111 +6,22 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams},
 };
-use penstock_crds::{APPROVED_PLAN, FINALIZER, LoadBalancer, LoadBalancerClass};
+use penstock_crds::{APPROVED_PLAN, FINALIZER, LoadBalancerClass};
 use penstock_e2e::wait::{Look, until};
-use penstock_tests::{Fixture, provisioning, shown, webhook_endpoint::WebhookEndpoint};
-use serde_json::{Value, json};
+use penstock_tests::{outside_lab::OutsideLab, provisioning, shown};
+use serde_json::json;
 
 /// Bounds how long a broken operator is waited for.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// An API server with one node, a running operator, an endpoint, and the class `outside` that names it.
-struct Lab {
-    fixture: Fixture,
-    endpoint: WebhookEndpoint,
-}
-
-impl Lab {
-    async fn new(approval: &str) -> Result<Self> {
-        let (mut fixture, endpoint) = (Fixture::start().await?, WebhookEndpoint::start().await?);
-        let webhook =
-            json!({"provider": "webhook", "approval": approval, "webhook": {"url": endpoint.url()}});
-        class(&fixture, "outside", webhook).await?;
-        node(&fixture, "n1", "192.0.2.11").await?;
-        fixture.start_operator().await?;
-        Ok(Self { fixture, endpoint })
-    }
-
-    async fn service(&self, name: &str, spec: Value) -> Result<Service> {
-        let mut base = json!({"loadBalancerClass": "penstock.dev/outside"});
-        base.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-        self.fixture.service(name, base).await
-    }
-
-    fn records(&self) -> Api<LoadBalancer> {
-        Api::default_namespaced(self.fixture.client.clone())
-    }
-
-    async fn record(&self, name: &str, wanted: impl Fn(&LoadBalancer) -> bool) -> Result<LoadBalancer> {
-        until(&format!("LoadBalancer {name}"), LIMIT, || async {
-            Ok(match self.records().get_opt(name).await? {
-                Some(record) if wanted(&record) => Look::Ready(record),
-                other => Look::NotYet(format!("{other:?}")),
-            })
-        })
-        .await
-    }
-
-    /// Waits until the endpoint has balancers as `wanted` says.
-    async fn endpoint(&self, what: &str, wanted: impl Fn(&[(Vec<u16>, Vec<String>)]) -> bool) -> Result<()> {
-        until(what, LIMIT, || async {
-            let balancers: Vec<(Vec<u16>, Vec<String>)> = self
-                .endpoint
-                .store()
-                .balancers
-                .values()
-                .map(|b| {
-                    let ports = b.spec.frontends.iter().map(|f| f.port).collect();
-                    (ports, b.targets.iter().map(|t| t.node.clone()).collect())
-                })
-                .collect();
-            Ok(if wanted(&balancers) { Look::Ready(()) } else { Look::NotYet(format!("{balancers:?}")) })
-        })
-        .await
-    }
-
-    fn calls(&self) -> usize {
-        self.endpoint.store().calls.len()
-    }
-
-    async fn approve(&self, name: &str) -> Result<()> {
-        let service = self
-            .fixture
-            .eventually(name, |s| provisioning(s).is_some_and(|(reason, _)| reason == "ApprovalRequired"))
-            .await?;
-        let (_, message) = provisioning(&service).unwrap();
-        let hash = message.rsplit('=').next().unwrap();
-        self.fixture.change(name, json!({"metadata": {"annotations": {APPROVED_PLAN: hash}}})).await?;
-        Ok(())
-    }
-}
-
-async fn class(fixture: &Fixture, name: &str, spec: Value) -> Result<()> {
-    let object: LoadBalancerClass = serde_json::from_value(json!({
-        "apiVersion": "penstock.dev/v1alpha1", "kind": "LoadBalancerClass",
-        "metadata": {"name": name}, "spec": spec
-    }))?;
-    Api::all(fixture.client.clone()).create(&PostParams::default(), &object).await?;
-    Ok(())
-}
-
-async fn node(fixture: &Fixture, name: &str, address: &str) -> Result<()> {
-    let api: Api<Node> = Api::all(fixture.client.clone());
-    let object = serde_json::from_value(json!({"metadata": {"name": name}}))?;
-    api.create(&PostParams::default(), &object).await?;
-    let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": address}]}});
-    api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await?;
-    Ok(())
-}
-
 #[tokio::test]
 async fn a_balancer_is_built_recorded_left_alone_and_taken_down() -> Result<()> {
-    let mut lab = Lab::new("Automatic").await?;
+    let mut lab = OutsideLab::new("Automatic").await?;
     lab.service("s", json!({})).await?;
     let served = lab.fixture.gets("s", &["203.0.113.1"]).await?;
     let ingress =
@@ -152,14 +63,14 @@ async fn a_balancer_is_built_recorded_left_alone_and_taken_down() -> Result<()> 
 
 #[tokio::test]
 async fn ports_and_nodes_are_followed() -> Result<()> {
-    let mut lab = Lab::new("Automatic").await?;
+    let mut lab = OutsideLab::new("Automatic").await?;
     lab.service("s", json!({})).await?;
     lab.fixture.gets("s", &["203.0.113.1"]).await?;
     lab.fixture.change("s", json!({"spec": {"ports": [{"port": 81}]}})).await?;
     lab.endpoint("port 81", |b| b.len() == 1 && b[0].0 == [81]).await?;
     lab.fixture.event("s", "UpdatedLoadBalancer").await?;
 
-    node(&lab.fixture, "n2", "192.0.2.12").await?;
+    lab.node("n2", "192.0.2.12").await?;
     lab.endpoint("node n2", |b| b[0].1 == ["n1", "n2"]).await?;
     let nodes: Api<Node> = Api::all(lab.fixture.client.clone());
     let excluded =
@@ -177,7 +88,7 @@ async fn ports_and_nodes_are_followed() -> Result<()> {
 
 #[tokio::test]
 async fn what_disturbs_or_destroys_waits_for_approval() -> Result<()> {
-    let mut lab = Lab::new("Manual").await?;
+    let mut lab = OutsideLab::new("Manual").await?;
     lab.service("s", json!({})).await?;
     lab.fixture.gets("s", &["203.0.113.1"]).await?;
     // A port that changes breaks the connections to it.
@@ -189,7 +100,7 @@ async fn what_disturbs_or_destroys_waits_for_approval() -> Result<()> {
     lab.fixture
         .change("s", json!({"metadata": {"annotations": {APPROVED_PLAN: "0123456789abcdef"}}}))
         .await?;
-    node(&lab.fixture, "n2", "192.0.2.12").await?;
+    lab.node("n2", "192.0.2.12").await?;
     lab.endpoint("node n2 before the approval, port 80 still", |b| b[0].1.len() == 2 && b[0].0 == [80])
         .await?;
     lab.approve("s").await?;
@@ -217,7 +128,7 @@ async fn what_disturbs_or_destroys_waits_for_approval() -> Result<()> {
 
 #[tokio::test]
 async fn nothing_is_orphaned() -> Result<()> {
-    let mut lab = Lab::new("Automatic").await?;
+    let mut lab = OutsideLab::new("Automatic").await?;
     for name in ["forced", "typed", "classless", "moved"] {
         lab.service(name, json!({})).await?;
     }
@@ -261,7 +172,7 @@ async fn nothing_is_orphaned() -> Result<()> {
 
 #[tokio::test]
 async fn every_failure_says_what_to_change_and_heals() -> Result<()> {
-    let mut lab = Lab::new("Automatic").await?;
+    let mut lab = OutsideLab::new("Automatic").await?;
     lab.endpoint.store().refused_ports.insert(25);
     lab.service("refused", json!({"ports": [{"port": 25}]})).await?;
     lab.fixture.waits("refused", "RequestRefused", "25").await?;
@@ -287,7 +198,7 @@ async fn every_failure_says_what_to_change_and_heals() -> Result<()> {
 
     let secret =
         json!({"provider": "webhook", "webhook": {"url": lab.endpoint.url(), "tokenSecret": "missing"}});
-    class(&lab.fixture, "secretive", secret).await?;
+    lab.fixture.class_of("secretive", secret).await?;
     lab.fixture.service("secretive", json!({"loadBalancerClass": "penstock.dev/secretive"})).await?;
     lab.fixture.waits("secretive", "InvalidCredentials", "operator.secretNames").await?;
     lab.fixture.stop_operator().await

@@ -50,6 +50,10 @@ pub struct Store {
     pub throttled: u32,
     /// `Retry-After` with 202 and 429, in seconds.
     pub retry_after: Option<u64>,
+    /// How it says that traffic to its addresses reaches the nodes: `VIP` or `Proxy`.
+    pub ip_mode: String,
+    /// It has no addresses to show, but this name.
+    pub hostname: Option<String>,
     /// Faults by the number of the call, the first being 1.
     pub faults: BTreeMap<usize, Fault>,
 }
@@ -68,6 +72,8 @@ impl Default for Store {
             refused_ports: BTreeSet::new(),
             throttled: 0,
             retry_after: None,
+            ip_mode: "VIP".to_owned(),
+            hostname: None,
             faults: BTreeMap::new(),
         }
     }
@@ -170,7 +176,12 @@ impl Store {
             self.balancers.remove(uid);
             return Err(absent());
         }
-        let body = shown(balancer, finished);
+        let mut body = shown(balancer, finished);
+        body["status"]["ipMode"] = json!(self.ip_mode);
+        if let Some(hostname) = &self.hostname {
+            body["status"]["addresses"] = json!([]);
+            body["status"]["hostname"] = json!(hostname);
+        }
         Ok(self.with_wait(Reply { status: StatusCode::OK, body: Some(body), header: None }))
     }
 
@@ -292,7 +303,7 @@ fn shown(balancer: &Balancer, finished: bool) -> Value {
         "owner": balancer.owner, "spec": balancer.spec, "targets": balancer.targets,
         "status": {
             "state": state, "message": balancer.error.as_deref().unwrap_or_default(),
-            "addresses": balancer.addresses, "ipMode": "VIP",
+            "addresses": balancer.addresses,
             "resources": [{"kind": "VirtualServer", "id": format!("vs-{uid}")}]
         }
     })

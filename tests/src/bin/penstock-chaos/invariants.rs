@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, net::IpAddr};
 use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
 use penstock_crds::{ALLOCATED_FROM, ConditionKind, GROUP, IPAddressPool, LoadBalancerClass, Reason};
-use penstock_tests::{provisioning, shown};
+use penstock_tests::{doubles::doubled, provisioning, shown};
 
-use crate::{doubles::doubled, user::is_marked};
+use crate::user::is_marked;
 
 /// All objects at one moment.
 #[derive(Debug)]

@@ -17,12 +17,14 @@ use penstock_e2e::{
     control_plane::ControlPlane,
     wait::{Look, until},
 };
-use penstock_tests::fault_proxy::{FaultProxy, Kill, Plan, Upstream};
+use penstock_tests::{
+    doubles::Doubles,
+    fault_proxy::{FaultProxy, Kill, Plan, Upstream},
+};
 use serde_json::{Value, json};
 
 use crate::{
     appliance::{self, Appliance},
-    doubles::Doubles,
     end_state::{self, Addresses},
     scenario::Scenario,
     supervisor::Supervisor,

@@ -9,7 +9,6 @@
 
 mod appliance;
 mod change;
-mod doubles;
 mod end_state;
 mod invariants;
 mod lab;

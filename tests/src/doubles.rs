@@ -12,21 +12,23 @@ use kube::{
     runtime::{watcher, watcher::Event},
 };
 use penstock_crds::{ALLOW_SHARED_IP, ALLOW_SHARED_IP_METALLB};
-use penstock_tests::shown;
 use tokio::task::JoinHandle;
+
+use crate::shown;
 
 /// Under this key, Services may share an address.
 const SHARING: [&str; 2] = [ALLOW_SHARED_IP, ALLOW_SHARED_IP_METALLB];
 
 /// The watch, which sees the states in the order in which they were; ends when dropped.
-pub(crate) struct Doubles {
+pub struct Doubles {
     found: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
 }
 
 impl Doubles {
     /// Begins.
-    pub(crate) fn watch(client: Client) -> Self {
+    #[must_use]
+    pub fn watch(client: Client) -> Self {
         let found = Arc::new(Mutex::new(Vec::new()));
         let noted = found.clone();
         let task = tokio::spawn(async move {
@@ -42,7 +44,7 @@ impl Doubles {
     }
 
     /// What was found since the last call.
-    pub(crate) fn take(&self) -> Vec<String> {
+    pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -77,7 +79,8 @@ fn see(
 }
 
 /// Says so when both show the same address and may not share it.
-pub(crate) fn doubled(a: &Service, b: &Service) -> Option<String> {
+#[must_use]
+pub fn doubled(a: &Service, b: &Service) -> Option<String> {
     if a.name_any() == b.name_any() || may_share(a, b) {
         return None;
     }
