@@ -10,6 +10,7 @@ use kube::{
 };
 use penstock_crds::{IPAddressPool, LoadBalancerClass};
 use penstock_model::ObjectKey;
+use penstock_providers::plan_text::count;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     forecast::{Forecast, Outcome, forecast},
     manifest::{Document, DocumentError, DocumentKind, documents},
     outside_provider::outside_provider,
-    plan_text::{count, plan_text},
+    plan_text::plan_text,
     scene::{Objects, Scene},
 };
 

@@ -2,12 +2,9 @@
 
 use std::fmt::Write;
 
-use serde_json::Value;
+use penstock_providers::plan_text::{count, steps};
 
 use crate::forecast::{Agreement, Forecast, Outcome, Proposal};
-
-/// An action longer than this is shown by its name alone.
-const LONGEST_ACTION: usize = 120;
 
 /// Several lines, the last one ended too.
 #[must_use]
@@ -38,56 +35,16 @@ fn line(text: &mut String, name: &str, value: &str) {
 }
 
 fn add(text: &mut String, forecast: &Forecast, proposal: &Proposal) {
-    let (steps, calls) = (count(proposal.steps.len(), "step"), count(proposal.calls as usize, "call"));
+    let (number, calls) = (count(proposal.steps.len(), "step"), count(proposal.calls as usize, "call"));
     let other = !proposal.class.is_empty() && forecast.class.as_ref() != Some(&proposal.class);
     let who = if other { format!(" of class {}", proposal.class) } else { String::new() };
-    line(text, "plan", &format!("{steps}{who}, {calls} of the provider, hash {}", proposal.hash));
-    for (number, step) in (1..).zip(&proposal.steps) {
-        let calls = count(step.calls as usize, "call");
-        let _ = writeln!(text, "    {number}. {}", action(&step.action));
-        let _ = writeln!(text, "       because {}", step.reason);
-        let _ = writeln!(text, "       risk: {}; {calls}", step.risk);
-    }
+    line(text, "plan", &format!("{number}{who}, {calls} of the provider, hash {}", proposal.hash));
+    text.push_str(&steps(&proposal.steps));
     match &proposal.approval {
         Agreement::NotNeeded => line(text, "approval", "not needed"),
         Agreement::Given => line(text, "approval", "given for exactly this plan"),
         Agreement::Needed { command } => {
             line(text, "approval", &format!("needed from the first risky step on: {command}"));
         }
-    }
-}
-
-pub(crate) fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-/// An action by its name and, if that is short enough, its values.
-fn action(action: &Value) -> String {
-    match action {
-        Value::String(name) => name.clone(),
-        Value::Object(tagged) => match tagged.iter().next().filter(|_| tagged.len() == 1) {
-            Some((name, values)) => named(name, &inline(values)),
-            None => named("change", &inline(action)),
-        },
-        other => inline(other),
-    }
-}
-
-fn named(name: &str, values: &str) -> String {
-    match values.chars().count() {
-        1..=LONGEST_ACTION => format!("{name}: {values}"),
-        _ => name.to_owned(),
-    }
-}
-
-fn inline(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(inline).collect::<Vec<_>>().join(", "),
-        Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| format!("{name} {}", inline(value)));
-            fields.collect::<Vec<_>>().join("; ")
-        }
-        other => other.to_string(),
     }
 }

@@ -13,6 +13,7 @@ use k8s_openapi::{
 use kube::{Api, api::ListParams};
 use penstock_model::ObjectKey;
 use penstock_operator::leadership::LEASE_NAME;
+use penstock_providers::plan_text::count;
 use serde::Serialize;
 
 use crate::{
@@ -22,7 +23,6 @@ use crate::{
     facts::{Facts, OperatorState, Warning, class_facts, pool_states},
     forecast::forecast,
     outside_provider::outside_provider,
-    plan_text::count,
     scene::{Scene, shown},
 };
 

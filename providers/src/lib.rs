@@ -9,6 +9,7 @@ mod capability;
 mod desired;
 mod error;
 mod plan;
+pub mod plan_text;
 pub mod pool;
 mod provider;
 pub mod webhook;

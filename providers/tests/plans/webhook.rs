@@ -1,87 +1,16 @@
 //! Plans of the provider `webhook`: what they cost, what they say, and that carrying one out leaves nothing to do.
 
-#![allow(clippy::unwrap_used)] // a test may panic
+use std::time::Duration;
 
-use std::{net::IpAddr, time::Duration};
-
-use penstock_crds::WebhookParameters;
-use penstock_model::{Family, ObjectKey, Protocol, TrafficPolicy};
+use penstock_model::{Family, Protocol, TrafficPolicy};
 use penstock_providers::{
-    AnyProvider, Desired, FamilyNeed, Frontend, IpMode, Owner, Plan, Provider, ProviderError, Request, Risk,
-    Target,
-    webhook::{Action, Balancer, BalancerOwner, BalancerStatus, Observed, State, WebhookProvider},
+    AnyProvider, Desired, FamilyNeed, Frontend, Plan, ProviderError, Request, Risk,
+    webhook::{Action, BalancerStatus, Observed, State},
 };
 use proptest::prelude::*;
 use serde_json::json;
 
-fn provider() -> WebhookProvider {
-    let parameters = WebhookParameters { url: "http://lb.example".into(), token_secret: None };
-    WebhookProvider::new(&parameters, None).unwrap()
-}
-
-fn owner() -> Owner {
-    Owner { service: ObjectKey::new("shop", "web"), uid: "u-1".into() }
-}
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
-fn port(protocol: Protocol, port: u16, node_port: u16) -> Frontend {
-    Frontend { protocol, port, node_port: Some(node_port) }
-}
-
-fn node(name: &str) -> Target {
-    Target { node: name.into(), provider_id: None, addresses: vec![ip("198.51.100.1")] }
-}
-
-fn desired() -> Desired {
-    Desired {
-        families: vec![FamilyNeed { family: Family::IPv4, required: true }],
-        frontends: vec![port(Protocol::Tcp, 80, 30080), port(Protocol::Tcp, 443, 30443)],
-        targets: vec![node("a"), node("b")],
-        ..Desired::default()
-    }
-}
-
-/// What an endpoint that keeps the contract has after the step: a model of it.
-fn after(before: &Observed, action: &Action) -> Observed {
-    let (spec, targets) = match (action, &before.balancer) {
-        (Action::Delete, _) => return Observed::default(),
-        (Action::Create { spec, targets }, _) => (spec.clone(), targets.clone()),
-        (Action::Update { spec }, Some(held)) => (spec.clone(), held.targets.clone()),
-        (Action::SetTargets { targets }, Some(held)) => (held.spec.clone(), targets.clone()),
-        (_, None) => panic!("{action:?} of nothing"),
-    };
-    let held = before.balancer.as_ref().map(|b| b.status.addresses.clone()).unwrap_or_default();
-    let address = |family: Family| {
-        let of = |list: &[IpAddr]| list.iter().copied().find(|ip| Family::of(*ip) == family);
-        let fresh = if family == Family::IPv4 { ip("203.0.113.1") } else { ip("2001:db8::1") };
-        of(&spec.requested_addresses).or_else(|| of(&held)).unwrap_or(fresh)
-    };
-    let status = BalancerStatus {
-        state: State::Active,
-        message: String::new(),
-        addresses: spec.families.iter().map(|need| address(need.family)).collect(),
-        hostname: None,
-        ip_mode: IpMode::Vip,
-        resources: Vec::new(),
-        retry_after_seconds: None,
-    };
-    Observed { balancer: Some(Balancer { owner: BalancerOwner::from(&owner()), spec, targets, status }) }
-}
-
-fn plan(wanted: Option<&Desired>, observed: &Observed) -> Result<Plan<Action>, ProviderError> {
-    Provider::plan(&provider(), &owner(), wanted, observed)
-}
-
-fn carried_out(plan: &Plan<Action>, before: &Observed) -> Observed {
-    plan.steps.iter().fold(before.clone(), |observed, step| after(&observed, &step.action))
-}
-
-fn built(wanted: &Desired) -> Observed {
-    carried_out(&plan(Some(wanted), &Observed::default()).unwrap(), &Observed::default())
-}
+use crate::endpoint_model::{after, built, carried_out, desired, ip, node, owner, plan, port, provider};
 
 /// Risk and reason of each step from `desired()` to `wanted`.
 fn steps(wanted: &Desired) -> Vec<(Risk, String)> {

@@ -1,0 +1,9 @@
+//! Plans, which are pure: by rules, and by snapshots of situations that are reviewed as people read them.
+
+#![allow(clippy::unwrap_used)] // a test may panic
+
+mod endpoint_model;
+mod pool_situations;
+mod situation;
+mod webhook;
+mod webhook_situations;
