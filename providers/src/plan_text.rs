@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::Step;
 
-/// An action longer than this, in characters, is shown by its name alone.
+/// The longest text of an action's values, in characters.
 const LONGEST_ACTION: usize = 120;
 
 /// Numbered lines, three for each step, all of them ended.
@@ -29,33 +29,62 @@ pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// An action by its name and, if that is short enough, its values.
+/// An action by its name and as much of its values as is short enough.
 fn action(action: &Value) -> String {
     match action {
         Value::String(name) => name.clone(),
         Value::Object(tagged) => match tagged.iter().next().filter(|_| tagged.len() == 1) {
-            Some((name, values)) => named(name, &inline(values)),
-            None => named("change", &inline(action)),
+            Some((name, values)) => named(name, values),
+            None => named("change", action),
         },
         other => inline(other),
     }
 }
 
-fn named(name: &str, values: &str) -> String {
-    match values.chars().count() {
-        1..=LONGEST_ACTION => format!("{name}: {values}"),
-        _ => name.to_owned(),
+/// The first fields that fit together: which address a Service gets stands there also if it shares it with others.
+fn named(name: &str, values: &Value) -> String {
+    let fields = match values {
+        Value::Object(fields) => fields.iter().map(field).collect(),
+        other => vec![inline(other)],
+    };
+    let fits = |count: &usize| fields[..*count].join("; ").chars().count() <= LONGEST_ACTION;
+    let shown = (0..=fields.len()).rev().find(fits).unwrap_or_default();
+    let more = if shown < fields.len() { "; …" } else { "" };
+    match shown {
+        0 => name.to_owned(),
+        _ => format!("{name}: {}{more}", fields[..shown].join("; ")),
     }
+}
+
+fn field((name, value): (&String, &Value)) -> String {
+    format!("{name} {}", inline(value))
 }
 
 fn inline(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
         Value::Array(items) => items.iter().map(inline).collect::<Vec<_>>().join(", "),
-        Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| format!("{name} {}", inline(value)));
-            fields.collect::<Vec<_>>().join("; ")
-        }
+        Value::Object(fields) => fields.iter().map(field).collect::<Vec<_>>().join("; "),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_action_shows_what_fits_and_says_that_there_is_more() {
+        let long = "x".repeat(LONGEST_ACTION);
+        assert_eq!(action(&json!("release")), "release");
+        assert_eq!(
+            action(&json!({"assign": {"addresses": ["a", "b"], "pool": "p"}})),
+            "assign: addresses a, b; pool p"
+        );
+        assert_eq!(action(&json!({"assign": {"addresses": ["a"], "terms": long}})), "assign: addresses a; …");
+        assert_eq!(action(&json!({"create": {"spec": long, "targets": []}})), "create");
+        assert_eq!(action(&json!({"setTargets": {"targets": []}})), "setTargets: targets none");
     }
 }
