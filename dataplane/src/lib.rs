@@ -9,6 +9,7 @@ mod backend;
 mod external_ip_policies;
 mod flags;
 mod metrics;
+mod netfilter;
 pub mod nftables;
 mod refusal_log;
 
@@ -16,3 +17,4 @@ pub use agent::{Agent, Event, events};
 pub use backend::{Applied, ApplyError, Backend, Programmed};
 pub use flags::Flags;
 pub use metrics::Metrics;
+pub use netfilter::{NetfilterError, NetworkNamespace, Refusal};

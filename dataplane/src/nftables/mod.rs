@@ -5,12 +5,16 @@
 //!
 //! [`Slots`] decide (pure), a [`Transaction`] is the decision, `text` writes it down, [`Nft`] runs it.
 
+mod batch;
+mod netlink;
 mod nft;
+mod row;
 mod slots;
 mod table;
 mod text;
 mod transaction;
 
+pub use netlink::Netlink;
 pub use nft::{Nft, NftError};
 pub use slots::Slots;
 pub use table::TableConfig;

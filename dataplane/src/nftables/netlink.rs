@@ -1,0 +1,81 @@
+//! Carries out transactions by netlink.
+
+use std::io;
+
+use tokio::task::spawn_blocking;
+
+use super::{batch::Batch, transaction::Transaction};
+use crate::netfilter::{NetfilterError, NetfilterSocket, NetworkNamespace, Reply};
+
+/// A way to the kernel's nftables for changes of elements.
+///
+/// Loads and new chains stay with the `nft` program: rules in the kernel's own words are expressions over registers, which
+/// depend on versions of kernel and program, and a load happens once. A transaction with new chains goes there whole, elements
+/// too: it stays one transaction, and pays for a run of the program either way.
+#[derive(Debug)]
+pub struct Netlink {
+    namespace: NetworkNamespace,
+    /// Opened for the first transaction, and anew after a failure: answers to the failed one may still wait in the old one.
+    socket: Option<NetfilterSocket>,
+}
+
+impl Netlink {
+    /// A way that is not open yet.
+    #[must_use]
+    pub fn new(namespace: NetworkNamespace) -> Self {
+        Self { namespace, socket: None }
+    }
+
+    /// Whether a transaction can be carried out here: whether it needs no new chain.
+    #[must_use]
+    pub fn takes(transaction: &Transaction) -> bool {
+        transaction.chains.is_empty()
+    }
+
+    /// The port by which the kernel names the author of changes; `None` while it is not open.
+    #[must_use]
+    pub fn port(&self) -> Option<u32> {
+        self.socket.as_ref().map(NetfilterSocket::port)
+    }
+
+    /// Carries out the elements of a transaction, all or none. Its chains must exist.
+    ///
+    /// # Errors
+    /// When the kernel refuses, and nothing has changed; when it cannot be asked or does not answer, and it is not known.
+    pub async fn run(&mut self, transaction: &Transaction) -> Result<(), NetfilterError> {
+        let batch = Batch::of(transaction);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let (socket, namespace) = (self.socket.take(), self.namespace.clone());
+        // The kernel works within the call that sends; a large batch takes it as long as a load.
+        let work = move || {
+            let mut socket = socket.map_or_else(|| NetfilterSocket::open(&namespace), Ok)?;
+            carry_out(&mut socket, &batch).map(|()| socket)
+        };
+        let done = spawn_blocking(work).await;
+        self.socket = Some(done.map_err(|panic| NetfilterError::Send(io::Error::other(panic)))??);
+        Ok(())
+    }
+}
+
+/// Sends a batch and looks at what the kernel says of it.
+pub(super) fn carry_out(socket: &mut NetfilterSocket, batch: &Batch) -> Result<(), NetfilterError> {
+    let first = socket.take_sequence(batch.messages());
+    let replies = socket.exchange(&batch.encode(first))?;
+    let mut acknowledged = false;
+    for reply in replies {
+        match reply {
+            Reply::Done(sequence) => acknowledged |= sequence == batch.acknowledged(first),
+            Reply::Refused(why) => {
+                let what = batch.describe(first, why.sequence, why.offset);
+                return Err(NetfilterError::Refused { what, why });
+            }
+            Reply::Data(_) => {}
+        }
+    }
+    if acknowledged { Ok(()) } else { Err(NetfilterError::Unanswered) }
+}
+
+#[cfg(test)]
+mod tests;

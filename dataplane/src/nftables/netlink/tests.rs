@@ -1,0 +1,203 @@
+//! On the kernel, in network namespaces of their own. Needs root.
+
+use std::{collections::BTreeMap, net::SocketAddr, process::Command, thread};
+
+use nix::{
+    errno::Errno,
+    sched::{CloneFlags, unshare},
+};
+use penstock_model::{FrontendAddress, Protocol};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+use serde_json::Value;
+
+use super::*;
+use crate::nftables::{Chain, Element, ElementKey, Nft, TableConfig, table, text};
+
+/// Runs work on a thread in a new namespace, which ends with it: programs that the thread starts and sockets that it opens
+/// are inside.
+fn in_new_namespace(work: impl FnOnce() + Send + 'static) {
+    let inside = move || {
+        unshare(CloneFlags::CLONE_NEWNET).expect("this test makes network namespaces: run it as root");
+        work();
+    };
+    if let Err(panic) = thread::spawn(inside).join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn nft(script: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(Nft::default().run(script)).unwrap();
+}
+
+/// The empty table with the chains for up to three endpoints.
+fn base() -> String {
+    let config = TableConfig::default();
+    table::replace(&config) + &(1..4).map(|count| table::chains(count, &config)).collect::<String>()
+}
+
+fn socket() -> NetfilterSocket {
+    NetfilterSocket::open(&NetworkNamespace::Own).unwrap()
+}
+
+/// The elements of every set, sorted: the kernel's order is that of a seeded hash.
+fn elements() -> BTreeMap<String, Vec<String>> {
+    let output = Command::new("nft").args(["-j", "list", "table", "inet", "penstock"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let listed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let sets = listed["nftables"].as_array().unwrap().iter();
+    let sets = sets.filter_map(|object| object.get("map").or(object.get("set")));
+    let sets = sets.map(|set| {
+        let mut found: Vec<String> =
+            set["elem"].as_array().into_iter().flatten().map(Value::to_string).collect();
+        found.sort();
+        (set["name"].as_str().unwrap().to_owned(), found)
+    });
+    sets.collect()
+}
+
+fn frontend(n: u8) -> FrontendAddress {
+    let ip = if n.is_multiple_of(2) { format!("10.96.0.{n}") } else { format!("2001:db8:96::{n}") };
+    let protocol = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp][usize::from(n) % 3];
+    FrontendAddress { ip: ip.parse().unwrap(), protocol, port: [53, 80, 65_535, 258][usize::from(n) % 4] }
+}
+
+/// One of 192 keys with one of 3 values.
+fn any_element() -> impl Strategy<Value = Element> {
+    (0_u8..48, 0_u8..4, 1_u8..4).prop_map(|(n, kind, value)| {
+        let frontend = frontend(n);
+        let ip = if frontend.ip.is_ipv4() {
+            format!("10.244.1.{value}")
+        } else {
+            format!("2001:db8:244::{value}")
+        };
+        let to = SocketAddr::new(ip.parse().unwrap(), 256 * u16::from(value) + 1);
+        match kind {
+            0 if value == 3 => Element::Service { frontend, chain: Chain::External(2) },
+            0 => Element::Service { frontend, chain: Chain::Cluster(value.into()) },
+            1 => Element::Refused(frontend),
+            2 => Element::Endpoint { frontend, index: [0, 1, 256, 65_535][usize::from(n) % 4], to },
+            _ => Element::Hairpin(to.ip()),
+        }
+    })
+}
+
+/// Elements that are there go, or change if so wished; others come.
+fn transaction(held: &mut BTreeMap<ElementKey, Element>, wishes: &[(Element, bool)]) -> Transaction {
+    let mut transaction = Transaction::default();
+    let wishes: BTreeMap<_, _> =
+        wishes.iter().map(|(element, change)| (element.key(), (*element, *change))).collect();
+    for (key, (element, change)) in wishes {
+        let was = held.remove(&key);
+        if was.is_some() {
+            transaction.deletes.push(key);
+        }
+        if was.is_none() || change {
+            transaction.adds.push(element);
+            held.insert(key, element);
+        }
+    }
+    transaction
+}
+
+fn after(
+    transactions: Vec<Transaction>,
+    apply: fn(&mut NetfilterSocket, &Transaction),
+) -> BTreeMap<String, Vec<String>> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    in_new_namespace(move || {
+        nft(&base());
+        let mut socket = socket();
+        transactions.iter().for_each(|transaction| apply(&mut socket, transaction));
+        sender.send(elements()).unwrap();
+    });
+    receiver.recv().unwrap()
+}
+
+#[test]
+fn the_kernel_holds_what_it_would_after_the_nft_program() {
+    let steps = prop::collection::vec(prop::collection::vec((any_element(), any::<bool>()), 1..40), 1..6);
+    let config = Config { cases: 12, failure_persistence: None, ..Config::default() };
+    let same = TestRunner::new(config).run(&steps, |steps| {
+        let mut held = BTreeMap::new();
+        let transactions: Vec<_> = steps.iter().map(|wishes| transaction(&mut held, wishes)).collect();
+        let by_netlink = after(transactions.clone(), |socket, transaction| {
+            carry_out(socket, &Batch::of(transaction)).unwrap();
+        });
+        let by_text =
+            after(transactions, |_, transaction| nft(&text::encode(transaction, &TableConfig::default())));
+        prop_assert_eq!(by_netlink.values().map(Vec::len).sum::<usize>(), held.len());
+        prop_assert_eq!(by_netlink, by_text);
+        Ok(())
+    });
+    same.unwrap();
+}
+
+#[test]
+fn a_batch_that_cannot_be_carried_out_says_why_and_changes_nothing() {
+    in_new_namespace(|| {
+        nft(&base());
+        let (mut socket, at) = (socket(), frontend(2));
+        let to = "10.244.0.1:80".parse().unwrap();
+        let endpoint = |index| Element::Endpoint { frontend: at, index, to };
+        let first = Transaction { adds: vec![endpoint(0)], ..Transaction::default() };
+        carry_out(&mut socket, &Batch::of(&first)).unwrap();
+        let before = elements();
+        let mut refused = |deletes: Vec<ElementKey>, adds: Vec<Element>| {
+            let transaction = Transaction { deletes, adds, ..Transaction::default() };
+            let error = carry_out(&mut socket, &Batch::of(&transaction)).unwrap_err();
+            assert_eq!(elements(), before, "{error}");
+            let NetfilterError::Refused { what, why } = error else { panic!("{error}") };
+            (what, why.errno)
+        };
+        let gone = [0, 1, 2].map(|index| ElementKey::Endpoint(at, index)).to_vec();
+        let what = "remove from sctp-endpoints4: 10.96.0.2 . 65535 . 1".to_owned();
+        assert_eq!(refused(gone, vec![Element::Refused(at)]), (what, Errno::ENOENT));
+        let chainless = Element::Service { frontend: at, chain: Chain::Cluster(9) };
+        let what = "add to services4: 10.96.0.2 . sctp . 65535 : goto cluster-9".to_owned();
+        assert_eq!(refused(vec![ElementKey::Endpoint(at, 0)], vec![chainless]), (what, Errno::ENOENT));
+        let other = Element::Endpoint { frontend: at, index: 0, to: "10.244.0.2:80".parse().unwrap() };
+        let what = "add to sctp-endpoints4: 10.96.0.2 . 65535 . 0 : 10.244.0.2 . 80".to_owned();
+        let (refusal, errno) = refused(vec![], vec![endpoint(3), other]);
+        // Older kernels say EBUSY.
+        assert!(refusal == what && [Errno::EEXIST, Errno::EBUSY].contains(&errno), "{refusal}: {errno}");
+    });
+}
+
+#[test]
+fn a_batch_longer_than_any_attribute_and_the_usual_buffer_is_one_transaction() {
+    in_new_namespace(|| {
+        nft(&base());
+        let (mut socket, frontend) = (socket(), frontend(2));
+        let to = "10.244.0.1:80".parse().unwrap();
+        let all: Vec<_> = (0..10_000).map(|index| Element::Endpoint { frontend, index, to }).collect();
+        let mut run = |transaction: &Transaction| {
+            let batch = Batch::of(transaction);
+            assert!(batch.encode(0).len() > 213_000 && batch.messages() > 5);
+            carry_out(&mut socket, &batch)
+        };
+        run(&Transaction { adds: all.clone(), ..Transaction::default() }).unwrap();
+        assert_eq!(elements()["sctp-endpoints4"].len(), 10_000);
+        let mut deletes: Vec<_> = all.iter().map(Element::key).collect();
+        deletes.push(ElementKey::Endpoint(frontend, 20_000));
+        run(&Transaction { deletes: deletes.clone(), ..Transaction::default() }).unwrap_err();
+        assert_eq!(elements()["sctp-endpoints4"].len(), 10_000);
+        deletes.pop();
+        run(&Transaction { deletes, ..Transaction::default() }).unwrap();
+        assert_eq!(elements()["sctp-endpoints4"].len(), 0);
+    });
+}
+
+#[test]
+fn without_a_table_or_a_namespace_it_fails() {
+    let one = Transaction { adds: vec![Element::Refused(frontend(2))], ..Transaction::default() };
+    in_new_namespace(move || {
+        let error = carry_out(&mut socket(), &Batch::of(&one)).unwrap_err();
+        assert!(error.to_string().contains("does not exist (ENOENT)"), "{error}");
+    });
+    let nowhere = NetworkNamespace::Named("penstock-nowhere".into());
+    assert!(matches!(NetfilterSocket::open(&nowhere), Err(NetfilterError::Open(_))));
+}
