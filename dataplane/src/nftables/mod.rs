@@ -18,6 +18,7 @@ pub use netlink::Netlink;
 pub use nft::{Nft, NftError};
 pub use slots::Slots;
 pub use table::TableConfig;
+pub use text::encode as script;
 pub use transaction::{Chain, Element, ElementKey, Transaction};
 
 use penstock_model::Change;

@@ -13,8 +13,9 @@ use super::{
     transaction::Transaction,
 };
 
-/// The statements of a transaction: chains, removals, additions.
-pub(super) fn encode(transaction: &Transaction, config: &TableConfig) -> String {
+/// The statements of a transaction, as [`Nft::run`](super::Nft::run) takes them: chains, removals, additions.
+#[must_use]
+pub fn encode(transaction: &Transaction, config: &TableConfig) -> String {
     let chains: String = transaction.chains.iter().map(|count| table::chains(*count, config)).collect();
     let deletes = transaction.deletes.iter().map(Row::of_key);
     let adds = transaction.adds.iter().map(Row::of);
