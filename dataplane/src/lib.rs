@@ -6,6 +6,7 @@
 
 mod agent;
 mod backend;
+mod conntrack;
 mod external_ip_policies;
 mod flags;
 mod metrics;
@@ -15,6 +16,7 @@ mod refusal_log;
 
 pub use agent::{Agent, Event, events};
 pub use backend::{Applied, ApplyError, Backend, Programmed};
+pub use conntrack::{Conntrack, StaleFlows};
 pub use flags::Flags;
 pub use metrics::Metrics;
 pub use netfilter::{NetfilterError, NetworkNamespace, Refusal};

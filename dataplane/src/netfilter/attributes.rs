@@ -24,12 +24,6 @@ impl Attributes {
         self
     }
 
-    /// With a number in network byte order.
-    #[must_use]
-    pub(crate) fn with_u32(self, kind: u16, value: u32) -> Self {
-        self.with(kind, &value.to_be_bytes())
-    }
-
     /// With a text, ended by a zero byte.
     #[must_use]
     pub(crate) fn with_text(self, kind: u16, text: &str) -> Self {
@@ -75,11 +69,11 @@ mod tests {
 
     #[test]
     fn values_are_padded_but_their_length_is_not() {
-        let list = Attributes::default().with_text(1, "penstock").with_u32(2, 258);
+        let list = Attributes::default().with_text(1, "penstock").with(2, &[0, 0, 1, 2]);
         let bytes = b"\x0d\0\x01\0penstock\0\0\0\0\x08\0\x02\0\0\0\x01\x02";
         assert_eq!(list.bytes(), bytes);
         assert_eq!(attribute(bytes, 1), Some(&b"penstock\0"[..]));
-        let nested = Attributes::default().with_nested(3, &Attributes::default().with_u32(2, 1));
+        let nested = Attributes::default().with_nested(3, &Attributes::default().with(2, &[0, 0, 0, 1]));
         assert_eq!(nested.bytes(), b"\x0c\0\x03\x80\x08\0\x02\0\0\0\0\x01");
         assert_eq!(attributes(nested.bytes()).next(), Some((3, &nested.bytes()[4..])));
     }

@@ -5,17 +5,21 @@
 //! or wrap its C library; the few messages needed here are rows of attributes.
 
 mod attributes;
+#[cfg(test)]
+pub(crate) mod fresh_namespace;
 mod message;
 mod namespace;
 mod protocol;
 mod reply;
 mod socket;
 
-pub(crate) use attributes::{Attributes, attribute, attributes};
+#[cfg(test)]
+pub(crate) use attributes::attributes;
+pub(crate) use attributes::{Attributes, attribute};
 pub(crate) use message::Message;
 pub use namespace::NetworkNamespace;
 pub(crate) use protocol::protocol_number;
 pub use reply::Refusal;
-pub(crate) use reply::Reply;
+pub(crate) use reply::{Data, Reply};
 pub use socket::NetfilterError;
 pub(crate) use socket::NetfilterSocket;

@@ -103,18 +103,34 @@ pub(crate) fn ask(from: &Namespace, protocol: Protocol, to: SocketAddr) -> Outco
 }
 
 fn ask_udp(from: &Namespace, to: SocketAddr) -> std::io::Result<Answer> {
-    let any: IpAddr = if to.is_ipv4() { [0, 0, 0, 0].into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = from.enter(|| UdpSocket::bind((any, 0)))?;
-    socket.connect(to)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    match socket.send(b"?") {
-        // What a rejected packet of the node itself returns; the ICMP error is still to be read.
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
-        sent => drop(sent?),
+    Datagrams::open(from, to)?.ask()
+}
+
+/// A client's UDP socket, whose port stays the same.
+#[derive(Debug)]
+pub(crate) struct Datagrams(UdpSocket);
+
+impl Datagrams {
+    /// Opens one that is connected.
+    pub(crate) fn open(from: &Namespace, to: SocketAddr) -> std::io::Result<Self> {
+        let any: IpAddr = if to.is_ipv4() { [0, 0, 0, 0].into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = from.enter(|| UdpSocket::bind((any, 0)))?;
+        socket.connect(to)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self(socket))
     }
-    let mut buffer = [0; 128];
-    let length = socket.recv(&mut buffer)?;
-    Ok(parse(&String::from_utf8_lossy(&buffer[..length])))
+
+    /// Asks who is at the other end.
+    pub(crate) fn ask(&self) -> std::io::Result<Answer> {
+        match self.0.send(b"?") {
+            // What a rejected packet of the node itself returns; the ICMP error is still to be read.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+            sent => drop(sent?),
+        }
+        let mut buffer = [0; 128];
+        let length = self.0.recv(&mut buffer)?;
+        Ok(parse(&String::from_utf8_lossy(&buffer[..length])))
+    }
 }
 
 fn parse(line: &str) -> Answer {

@@ -4,6 +4,7 @@
 
 mod agent;
 mod api_server;
+mod conntrack;
 mod echo;
 mod flow;
 mod flows;

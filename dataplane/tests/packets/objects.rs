@@ -2,7 +2,7 @@
 
 use penstock_model::{ObjectKey, ServiceIndex};
 use penstock_node::{
-    Backend,
+    Backend, Conntrack, NetworkNamespace, StaleFlows,
     nftables::{Nft, Nftables},
 };
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ pub(crate) struct Programmed {
     /// What is programmed.
     pub(crate) index: ServiceIndex,
     backend: Nftables,
+    conntrack: Conntrack,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -26,7 +27,8 @@ impl Programmed {
         let lab = Lab::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let backend = Nftables::new(Nft::in_namespace(lab.node.name()), table_config());
-        let mut programmed = Self { lab, index: index(), backend, runtime };
+        let conntrack = Conntrack::new(NetworkNamespace::Named(lab.node.name().into()));
+        let mut programmed = Self { lab, index: index(), backend, conntrack, runtime };
         all_services(&mut programmed.index);
         programmed.reload();
         programmed
@@ -54,6 +56,11 @@ impl Programmed {
     pub(crate) fn set_web_endpoints(&mut self, addresses: &[&str]) {
         self.index.apply_slice(&slice("web", &web_target_ports(), addresses));
         self.apply();
+    }
+
+    /// Forgets stale flows and returns how many there were.
+    pub(crate) fn forget(&mut self, stale: &[StaleFlows]) -> usize {
+        self.runtime.block_on(self.conntrack.forget(stale)).unwrap()
     }
 
     /// Deletes a Service and its slices.

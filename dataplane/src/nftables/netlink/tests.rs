@@ -1,11 +1,8 @@
 //! On the kernel, in network namespaces of their own. Needs root.
 
-use std::{collections::BTreeMap, net::SocketAddr, process::Command, thread};
+use std::{collections::BTreeMap, net::SocketAddr, process::Command};
 
-use nix::{
-    errno::Errno,
-    sched::{CloneFlags, unshare},
-};
+use nix::errno::Errno;
 use penstock_model::{FrontendAddress, Protocol};
 use proptest::{
     prelude::*,
@@ -14,24 +11,10 @@ use proptest::{
 use serde_json::Value;
 
 use super::*;
-use crate::nftables::{Chain, Element, ElementKey, Nft, TableConfig, table, text};
-
-/// Runs work on a thread in a new namespace, which ends with it: programs that the thread starts and sockets that it opens
-/// are inside.
-fn in_new_namespace(work: impl FnOnce() + Send + 'static) {
-    let inside = move || {
-        unshare(CloneFlags::CLONE_NEWNET).expect("this test makes network namespaces: run it as root");
-        work();
-    };
-    if let Err(panic) = thread::spawn(inside).join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn nft(script: &str) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(Nft::default().run(script)).unwrap();
-}
+use crate::{
+    netfilter::fresh_namespace::{in_fresh_namespace, nft},
+    nftables::{Chain, Element, ElementKey, TableConfig, table, text},
+};
 
 /// The empty table with the chains for up to three endpoints.
 fn base() -> String {
@@ -108,7 +91,7 @@ fn after(
     apply: fn(&mut NetfilterSocket, &Transaction),
 ) -> BTreeMap<String, Vec<String>> {
     let (sender, receiver) = std::sync::mpsc::channel();
-    in_new_namespace(move || {
+    in_fresh_namespace(move || {
         nft(&base());
         let mut socket = socket();
         transactions.iter().for_each(|transaction| apply(&mut socket, transaction));
@@ -138,7 +121,7 @@ fn the_kernel_holds_what_it_would_after_the_nft_program() {
 
 #[test]
 fn a_batch_that_cannot_be_carried_out_says_why_and_changes_nothing() {
-    in_new_namespace(|| {
+    in_fresh_namespace(|| {
         nft(&base());
         let (mut socket, at) = (socket(), frontend(2));
         let to = "10.244.0.1:80".parse().unwrap();
@@ -169,7 +152,7 @@ fn a_batch_that_cannot_be_carried_out_says_why_and_changes_nothing() {
 
 #[test]
 fn a_batch_longer_than_any_attribute_and_the_usual_buffer_is_one_transaction() {
-    in_new_namespace(|| {
+    in_fresh_namespace(|| {
         nft(&base());
         let (mut socket, frontend) = (socket(), frontend(2));
         let to = "10.244.0.1:80".parse().unwrap();
@@ -194,7 +177,7 @@ fn a_batch_longer_than_any_attribute_and_the_usual_buffer_is_one_transaction() {
 #[test]
 fn without_a_table_or_a_namespace_it_fails() {
     let one = Transaction { adds: vec![Element::Refused(frontend(2))], ..Transaction::default() };
-    in_new_namespace(move || {
+    in_fresh_namespace(move || {
         let error = carry_out(&mut socket(), &Batch::of(&one)).unwrap_err();
         assert!(error.to_string().contains("does not exist (ENOENT)"), "{error}");
     });
