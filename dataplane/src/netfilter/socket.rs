@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, ErrorKind},
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
 };
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
@@ -38,6 +38,13 @@ pub enum NetfilterError {
         /// Why not.
         why: Refusal,
     },
+}
+
+impl NetfilterError {
+    /// Whether the kernel had more to tell than the socket could hold.
+    pub(crate) fn is_overrun(&self) -> bool {
+        matches!(self, Self::Receive(error) if error.raw_os_error() == Some(libc::ENOBUFS))
+    }
 }
 
 /// A socket to the kernel's netfilter. It is kept open: closing it after something was removed waits until every
@@ -79,9 +86,14 @@ impl NetfilterSocket {
         self.port
     }
 
-    /// Tells of what happens from now on, too.
-    pub(crate) fn subscribe(&self, group: libc::c_int) -> Result<(), NetfilterError> {
+    /// Receives what the kernel tells a group, too.
+    pub(crate) fn join(&self, group: libc::c_int) -> Result<(), NetfilterError> {
         self.socket.add_membership(group.unsigned_abs()).map_err(NetfilterError::Open)
+    }
+
+    /// Receives it no longer.
+    pub(crate) fn leave(&self, group: libc::c_int) -> Result<(), NetfilterError> {
+        self.socket.drop_membership(group.unsigned_abs()).map_err(NetfilterError::Open)
     }
 
     /// The first of so many sequence numbers that nobody has used.
@@ -134,5 +146,11 @@ impl NetfilterSocket {
 impl AsFd for NetfilterSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for NetfilterSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 }

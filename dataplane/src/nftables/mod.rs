@@ -12,14 +12,18 @@ mod row;
 mod slots;
 mod table;
 mod text;
+mod touch;
 mod transaction;
+mod watch;
 
 pub use netlink::Netlink;
 pub use nft::{Nft, NftError};
 pub use slots::Slots;
 pub use table::TableConfig;
 pub use text::encode as script;
+pub use touch::Touched;
 pub use transaction::{Chain, Element, ElementKey, Transaction};
+pub use watch::{OwnCommits, OwnPort, Paused, TableWatch};
 
 use penstock_model::Change;
 

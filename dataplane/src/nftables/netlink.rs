@@ -26,6 +26,12 @@ impl Netlink {
         Self { namespace, socket: None }
     }
 
+    /// One on an open socket.
+    #[cfg(test)]
+    pub(super) fn with_socket(socket: NetfilterSocket) -> Self {
+        Self { namespace: NetworkNamespace::Own, socket: Some(socket) }
+    }
+
     /// Whether a transaction can be carried out here: whether it needs no new chain.
     #[must_use]
     pub fn takes(transaction: &Transaction) -> bool {
