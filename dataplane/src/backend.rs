@@ -29,6 +29,9 @@ pub enum ApplyError {
     /// The nftables transaction was not carried out.
     #[error("the nftables transaction failed")]
     Nftables(#[from] crate::nftables::NftError),
+    /// The batch of elements was not carried out.
+    #[error("the netlink batch failed")]
+    Netlink(#[from] crate::NetfilterError),
     /// It is not known what the kernel holds: [`Backend::reload`] comes first.
     #[error("changes were applied before the first load")]
     NotLoaded,

@@ -3,7 +3,8 @@
 //! with the frontend and an index as its key, and chains exist per *number* of endpoints. A change costs a handful of elements,
 //! because nothing that grows with the cluster has to be rewritten or read back.
 //!
-//! [`Slots`] decide (pure), a [`Transaction`] is the decision, `text` writes it down, [`Nft`] runs it.
+//! [`Slots`] decide (pure), a [`Transaction`] is the decision. What changes elements alone goes to the kernel by [`Netlink`];
+//! loads and new chains are written down by `text` and run by [`Nft`]. A `row` says how an element stands in its set, for both.
 
 mod batch;
 mod netlink;
@@ -33,6 +34,7 @@ use crate::{Applied, ApplyError, Backend};
 #[derive(Debug)]
 pub struct Nftables {
     nft: Nft,
+    netlink: Netlink,
     config: TableConfig,
     /// What the kernel holds; `None` while that is unknown.
     slots: Option<Slots>,
@@ -42,7 +44,18 @@ impl Nftables {
     /// A backend that has not looked at the kernel yet.
     #[must_use]
     pub fn new(nft: Nft, config: TableConfig) -> Self {
-        Self { nft, config, slots: None }
+        let netlink = Netlink::new(nft.namespace().clone());
+        Self { nft, netlink, config, slots: None }
+    }
+
+    /// Tells the kernel of changes.
+    async fn carry_out(&mut self, transaction: &Transaction) -> Result<(), ApplyError> {
+        if Netlink::takes(transaction) {
+            self.netlink.run(transaction).await?;
+        } else {
+            self.nft.run(&text::encode(transaction, &self.config)).await?;
+        }
+        Ok(())
     }
 }
 
@@ -50,9 +63,7 @@ impl Backend for Nftables {
     async fn apply(&mut self, changes: &[Change]) -> Result<Applied, ApplyError> {
         let mut slots = self.slots.take().ok_or(ApplyError::NotLoaded)?;
         let transaction = slots.apply(changes);
-        if !transaction.is_empty() {
-            self.nft.run(&text::encode(&transaction, &self.config)).await?;
-        }
+        self.carry_out(&transaction).await?;
         let programmed = slots.programmed();
         self.slots = Some(slots);
         Ok(Applied { operations: transaction.len(), programmed })

@@ -8,6 +8,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::netfilter::NetworkNamespace;
+
 /// How long nft may take. Loading 5000 Services with 50 endpoints each takes seconds; an nft that hangs would
 /// keep the agent from everything else for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,11 +48,13 @@ pub struct Nft {
     program: OsString,
     arguments: Vec<OsString>,
     patience: Duration,
+    namespace: NetworkNamespace,
 }
 
 impl Default for Nft {
     fn default() -> Self {
-        Self { program: "nft".into(), arguments: Vec::new(), patience: PATIENCE }
+        let namespace = NetworkNamespace::Own;
+        Self { program: "nft".into(), arguments: Vec::new(), patience: PATIENCE, namespace }
     }
 }
 
@@ -59,7 +63,14 @@ impl Nft {
     #[must_use]
     pub fn in_namespace(name: &str) -> Self {
         let arguments = ["netns", "exec", name, "nft"].map(OsString::from).into();
-        Self { program: "ip".into(), arguments, patience: PATIENCE }
+        let namespace = NetworkNamespace::Named(name.to_owned());
+        Self { program: "ip".into(), arguments, patience: PATIENCE, namespace }
+    }
+
+    /// Where it works.
+    #[must_use]
+    pub fn namespace(&self) -> &NetworkNamespace {
+        &self.namespace
     }
 
     /// Finds out whether there is an `nft` that may read the kernel's tables.
@@ -132,7 +143,8 @@ mod tests {
         // The program inherits the writing end: that it is closed shows that the program is gone.
         let (reader, writer) = pipe().unwrap();
         let arguments = ["-c", "exec sleep 600"].map(OsString::from).into();
-        let nft = Nft { program: "sh".into(), arguments, patience: Duration::from_millis(20) };
+        let nft =
+            Nft { program: "sh".into(), arguments, patience: Duration::from_millis(20), ..Nft::default() };
         let error = nft.run("").await.unwrap_err();
         assert!(matches!(error, NftError::TimedOut(_)), "{error}");
         drop(writer);
