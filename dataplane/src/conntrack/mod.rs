@@ -58,13 +58,7 @@ impl Conntrack {
         let (socket, namespace, questions) = (self.socket.take(), self.namespace.clone(), questions(stale));
         let work = move || {
             let mut socket = socket.map_or_else(|| NetfilterSocket::open(&namespace), Ok)?;
-            let mut gone = 0;
-            for question in questions {
-                let flows = list(&mut socket, &question)?;
-                let flows: Vec<_> = flows.into_iter().filter(|flow| question.matches(flow)).collect();
-                gone += remove(&mut socket, &flows)?;
-            }
-            Ok((socket, gone))
+            forget(&mut socket, &questions).map(|gone| (socket, gone))
         };
         let done =
             spawn_blocking(work).await.map_err(|panic| NetfilterError::Send(io::Error::other(panic)))?;
@@ -72,6 +66,16 @@ impl Conntrack {
         self.socket = Some(socket);
         Ok(gone)
     }
+}
+
+fn forget(socket: &mut NetfilterSocket, questions: &[Question]) -> Result<usize, NetfilterError> {
+    let mut gone = 0;
+    for question in questions {
+        let mut flows = list(socket, question)?;
+        flows.retain(|flow| question.matches(flow));
+        gone += remove(socket, &flows)?;
+    }
+    Ok(gone)
 }
 
 /// The flows that the kernel lists. It makes each datagram when the one before has been received.

@@ -100,6 +100,21 @@ fn only_the_flows_at_hand_are_removed_and_once() {
 }
 
 #[test]
+fn of_several_endpoints_each_is_compared_here() {
+    with_flows(|socket| {
+        let both = ["127.0.1.1:5353", "127.0.1.9:5353"].map(|endpoint| stale("127.0.96.1", Some(endpoint)));
+        assert_eq!(listed(socket, &both), [FIRST, SECOND]);
+        assert_eq!(forget(socket, &questions(&both)).unwrap(), 1);
+        assert_eq!(listed(socket, &both), [SECOND]);
+        assert_eq!(
+            forget(socket, &questions(&[stale("127.0.96.1", None), stale("fd00::96", None)])).unwrap(),
+            2
+        );
+        assert_eq!(listed(socket, &[stale("127.0.96.2", None)]).len(), 2);
+    });
+}
+
+#[test]
 fn many_flows_are_listed_and_removed_in_parts() {
     with_flows(|socket| {
         (0..700).for_each(|n| send(&format!("127.0.2.1:{}", 41_000 + n), "127.0.96.2:53"));
