@@ -23,12 +23,20 @@ pub struct Assignment {
     pub services: BTreeSet<ObjectKey>,
 }
 
+/// A Service that has an address.
+#[derive(Clone, Debug)]
+struct Announced {
+    service: Service,
+    /// The pool that its addresses came from.
+    origin: Option<String>,
+}
+
 /// The index. Every change says whether it may matter: heartbeats of nodes, for one, do not.
 #[derive(Debug)]
 pub struct Cluster {
     own_name: String,
     own_addresses: BTreeSet<IpAddr>,
-    services: BTreeMap<ObjectKey, Service>,
+    services: BTreeMap<ObjectKey, Announced>,
     endpoints: EndpointIndex,
     nodes: BTreeMap<String, Node>,
     pools: BTreeMap<ObjectKey, Pool>,
@@ -63,11 +71,14 @@ impl Cluster {
         if !announced {
             return self.delete_service(&service.key);
         }
-        let origin = |service: &Service| service.annotations.get(ALLOCATED_FROM).cloned();
-        let matters =
-            |service: &Service| (service.load_balancer_ips.clone(), service.external_policy, origin(service));
-        let now = matters(&service);
-        let before = self.services.insert(service.key.clone(), service);
+        let origin = object.metadata.annotations.as_ref().and_then(|a| a.get(ALLOCATED_FROM)).cloned();
+        let matters = |announced: &Announced| {
+            let Announced { service, origin } = announced;
+            (service.load_balancer_ips.clone(), service.external_policy, origin.clone())
+        };
+        let announced = Announced { service, origin };
+        let now = matters(&announced);
+        let before = self.services.insert(announced.service.key.clone(), announced);
         before.as_ref().map(matters) != Some(now)
     }
 
@@ -151,7 +162,7 @@ impl Cluster {
     /// A Service that has an address.
     #[must_use]
     pub fn service(&self, key: &ObjectKey) -> Option<&Service> {
-        self.services.get(key)
+        self.services.get(key).map(|announced| &announced.service)
     }
 
     /// For each IPv4 address of a Service: who may announce it. Addresses in no advertised pool are not in it,
@@ -159,13 +170,14 @@ impl Cluster {
     #[must_use]
     pub fn assignments(&self) -> BTreeMap<Ipv4Addr, Assignment> {
         let mut all: BTreeMap<Ipv4Addr, Assignment> = BTreeMap::new();
-        for service in self.services.values() {
+        for announced in self.services.values() {
+            let service = &announced.service;
             for address in &service.load_balancer_ips {
                 let IpAddr::V4(v4) = address else {
                     tracing::debug!(service = %service.key, %address, "IPv6 addresses are not announced yet");
                     continue;
                 };
-                let advertisements = self.advertisements_of(service, *address);
+                let advertisements = self.advertisements_of(announced, *address);
                 if !advertisements.is_empty() && self.holder(*address).is_none() {
                     self.allow(service, &advertisements, all.entry(*v4).or_default());
                 }
@@ -178,10 +190,11 @@ impl Cluster {
     /// them: to answer for them would take the node off its segment.
     #[must_use]
     pub fn taken(&self) -> BTreeMap<(Ipv4Addr, ObjectKey), String> {
-        let all = self.services.values().flat_map(|s| s.load_balancer_ips.iter().map(move |ip| (s, *ip)));
-        let taken = all.filter_map(|(service, address)| match address {
-            IpAddr::V4(_) if self.advertisements_of(service, address).is_empty() => None,
-            IpAddr::V4(v4) => Some(((v4, service.key.clone()), self.holder(address)?)),
+        let all =
+            self.services.values().flat_map(|a| a.service.load_balancer_ips.iter().map(move |ip| (a, *ip)));
+        let taken = all.filter_map(|(announced, address)| match address {
+            IpAddr::V4(_) if self.advertisements_of(announced, address).is_empty() => None,
+            IpAddr::V4(v4) => Some(((v4, announced.service.key.clone()), self.holder(address)?)),
             IpAddr::V6(_) => None,
         });
         taken.collect()
@@ -194,12 +207,12 @@ impl Cluster {
         node.or_else(|| self.own_addresses.contains(&address).then(|| "an interface of this node".to_owned()))
     }
 
-    fn advertisements_of(&self, service: &Service, address: IpAddr) -> Vec<&Advertisement> {
+    fn advertisements_of(&self, announced: &Announced, address: IpAddr) -> Vec<&Advertisement> {
         let containing: Vec<_> = self.pools.iter().filter(|(_, pool)| pool.contains(address)).collect();
         let covers = |key: &ObjectKey, advertisement: &Advertisement| {
             let beside = containing.iter().filter(|(pool, _)| pool.namespace == key.namespace);
             beside.map(|(_, pool)| pool).any(|pool| advertisement.covers(pool))
-                || containing.is_empty() && self.covers_origin(service, key, advertisement)
+                || containing.is_empty() && self.covers_origin(announced, key, advertisement)
         };
         self.advertisements.iter().filter(|(key, a)| covers(key, a)).map(|(_, a)| a).collect()
     }
@@ -207,8 +220,8 @@ impl Cluster {
     /// Where no pool in use has an address, the one that it came from counts, also after it was refused or
     /// deleted: that takes nobody's address (see the operator), so it must not withdraw one either. Of a deleted
     /// pool only the name is left.
-    fn covers_origin(&self, service: &Service, key: &ObjectKey, advertisement: &Advertisement) -> bool {
-        let Some(name) = service.annotations.get(ALLOCATED_FROM) else { return false };
+    fn covers_origin(&self, announced: &Announced, key: &ObjectKey, advertisement: &Advertisement) -> bool {
+        let Some(name) = &announced.origin else { return false };
         match self.pools.get(&ObjectKey::new(&key.namespace, name)) {
             Some(pool) => advertisement.covers(pool),
             None => advertisement.covers(&Pool::deleted(name.clone())),

@@ -3,9 +3,9 @@
 use k8s_openapi::{api::core::v1::Service, apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use penstock_crds::{
     ADDRESS_POOL, ADDRESS_POOL_METALLB, ConditionKind, FINALIZER, LOAD_BALANCER_IPS,
-    LOAD_BALANCER_IPS_METALLB, ProviderKind, Reason, SOURCE_RANGES,
+    LOAD_BALANCER_IPS_METALLB, ProviderKind, Reason,
 };
-use penstock_model::ObjectKey;
+use penstock_model::{ObjectKey, SOURCE_RANGES};
 use serde::Serialize;
 
 use crate::{

@@ -35,6 +35,3 @@ pub const ALLOW_SHARED_IP: &str = "penstock.dev/allow-shared-ip";
 pub const ALLOW_SHARED_IP_METALLB: &str = "metallb.io/allow-shared-ip";
 /// MetalLB's key from before v0.14, which it still reads.
 pub const ALLOW_SHARED_IP_METALLB_OLD: &str = "metallb.universe.tf/allow-shared-ip";
-
-/// Upstream's annotation of the same meaning as `spec.loadBalancerSourceRanges`, which comes first.
-pub const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";

@@ -14,6 +14,7 @@ mod index;
 mod key;
 mod node;
 mod service;
+mod source_range;
 
 pub use address::{Family, parse_ip};
 pub use cidr_set::CidrSet;
@@ -25,3 +26,4 @@ pub use index::{Change, IndexConfig, Refusal, ServiceIndex, ServicePort};
 pub use key::{ObjectKey, PortKey};
 pub use node::Node;
 pub use service::{Port, Service, ServiceType, TrafficPolicy, Unreadable};
+pub use source_range::{SOURCE_RANGES, SourceRanges, Sources, read_source_ranges};

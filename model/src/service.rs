@@ -1,10 +1,10 @@
 //! A Service, read once from its object.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as core;
 
-use crate::{ObjectKey, Protocol, parse_ip};
+use crate::{ObjectKey, Protocol, SourceRanges, parse_ip, read_source_ranges};
 
 /// Upstream's label that hands a Service to another proxy.
 const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
@@ -12,14 +12,28 @@ const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 /// The field of an [`Unreadable`].
 pub(crate) const EXTERNAL_IPS: &str = "spec.externalIPs";
 
-/// A text in an address field that is no address.
+/// A text in a field of addresses or ranges that is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {text:?} is not an IP address")]
+#[error("{field}: {text:?} is not {wanted}")]
 pub struct Unreadable {
     /// The field's path.
     pub field: &'static str,
     /// What stands there.
     pub text: String,
+    /// What should.
+    wanted: &'static str,
+}
+
+impl Unreadable {
+    /// No IP address.
+    pub(crate) fn address(field: &'static str, text: impl Into<String>) -> Self {
+        Self { field, text: text.into(), wanted: "an IP address" }
+    }
+
+    /// No range.
+    pub(crate) fn range(field: &'static str, text: impl Into<String>) -> Self {
+        Self { field, text: text.into(), wanted: "a CIDR such as 198.51.100.0/24" }
+    }
 }
 
 /// `spec.type`.
@@ -67,10 +81,8 @@ pub struct Service {
     pub uid: String,
     /// Seconds since the epoch of `metadata.creationTimestamp`: who came first.
     pub created: i64,
-    /// The labels.
-    pub labels: BTreeMap<String, String>,
-    /// The annotations.
-    pub annotations: BTreeMap<String, String>,
+    /// Whether its label hands it to another proxy.
+    pub of_another_proxy: bool,
     /// The type.
     pub service_type: ServiceType,
     /// `spec.clusterIPs`, without `None`.
@@ -85,7 +97,13 @@ pub struct Service {
     pub external_policy: TrafficPolicy,
     /// The internal traffic policy.
     pub internal_policy: TrafficPolicy,
-    /// Texts in address fields that are no address.
+    /// A client's connections to a port go to one endpoint until it was silent for so many seconds.
+    pub affinity_seconds: Option<u32>,
+    /// Who may connect to the load balancer IPs.
+    pub source_ranges: SourceRanges,
+    /// Where a node says whether it has an endpoint; only with external policy Local.
+    pub health_check_node_port: Option<u16>,
+    /// Texts in fields of addresses and ranges that are none.
     pub unreadable: Vec<Unreadable>,
 }
 
@@ -95,14 +113,18 @@ impl Service {
     pub fn from_object(object: &core::Service) -> Self {
         let spec = object.spec.as_ref();
         let mut unreadable = Vec::new();
+        let (ranges, unreadable_ranges) = read_source_ranges(object);
         let cluster_ips = spec.map(cluster_ip_texts).unwrap_or_default();
         let external_ips = spec.and_then(|s| s.external_ips.as_deref()).unwrap_or_default();
         Self {
             key: ObjectKey::of(&object.metadata),
             uid: object.metadata.uid.clone().unwrap_or_default(),
             created: object.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |t| t.0.as_second()),
-            labels: object.metadata.labels.clone().unwrap_or_default(),
-            annotations: object.metadata.annotations.clone().unwrap_or_default(),
+            of_another_proxy: object
+                .metadata
+                .labels
+                .as_ref()
+                .is_some_and(|l| l.contains_key(PROXY_NAME_LABEL)),
             service_type: service_type(spec.and_then(|s| s.type_.as_deref())),
             cluster_ips: addresses("spec.clusterIPs", &cluster_ips, &mut unreadable),
             external_ips: addresses(EXTERNAL_IPS, external_ips, &mut unreadable),
@@ -115,7 +137,10 @@ impl Service {
                 .collect(),
             external_policy: policy(spec.and_then(|s| s.external_traffic_policy.as_deref())),
             internal_policy: policy(spec.and_then(|s| s.internal_traffic_policy.as_deref())),
-            unreadable,
+            affinity_seconds: spec.and_then(affinity_seconds),
+            source_ranges: SourceRanges::new(&ranges, !unreadable_ranges.is_empty()),
+            health_check_node_port: spec.and_then(health_check_node_port),
+            unreadable: unreadable.into_iter().chain(unreadable_ranges).collect(),
         }
     }
 
@@ -124,7 +149,7 @@ impl Service {
     pub fn is_forwarded(&self) -> bool {
         self.service_type != ServiceType::ExternalName
             && !self.cluster_ips.is_empty()
-            && !self.labels.contains_key(PROXY_NAME_LABEL)
+            && !self.of_another_proxy
     }
 
     /// The load balancer's addresses, which a Service of another type may still carry in its status.
@@ -154,7 +179,7 @@ fn addresses(field: &'static str, texts: &[String], unreadable: &mut Vec<Unreada
         match parse_ip(text) {
             Some(ip) if !found.contains(&ip) => found.push(ip),
             Some(_) => {}
-            None => unreadable.push(Unreadable { field, text: text.clone() }),
+            None => unreadable.push(Unreadable::address(field, text)),
         }
     }
     found
@@ -167,6 +192,22 @@ fn port(port: &core::ServicePort) -> Option<Port> {
         protocol: port.protocol.as_deref().unwrap_or("TCP").parse().ok()?,
         node_port: port.node_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p != 0),
     })
+}
+
+/// `sessionAffinity: ClientIP`; the API server fills in the time-out, upstream's default is three hours.
+fn affinity_seconds(spec: &core::ServiceSpec) -> Option<u32> {
+    const DEFAULT: u32 = 10_800;
+    let affinity = spec.session_affinity.as_deref().filter(|kind| *kind == "ClientIP");
+    let config = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref());
+    let seconds = config.and_then(|c| c.timeout_seconds).and_then(|s| u32::try_from(s).ok());
+    affinity.map(|_| seconds.filter(|s| *s > 0).unwrap_or(DEFAULT))
+}
+
+/// The API server keeps the number while the policy is Cluster; nobody answers there then.
+fn health_check_node_port(spec: &core::ServiceSpec) -> Option<u16> {
+    let local = policy(spec.external_traffic_policy.as_deref()) == TrafficPolicy::Local;
+    let port = spec.health_check_node_port.filter(|port| local && *port > 0)?;
+    u16::try_from(port).ok()
 }
 
 fn service_type(text: Option<&str>) -> ServiceType {
@@ -209,7 +250,7 @@ mod tests {
         assert!(!spec(json!({"clusterIP": "None", "clusterIPs": ["None"]})).is_forwarded());
         assert!(!spec(json!({"type": "ExternalName", "externalName": "a.example"})).is_forwarded());
         let mut foreign = spec(json!({"clusterIP": "10.96.0.7"}));
-        foreign.labels.insert(PROXY_NAME_LABEL.into(), "other".into());
+        foreign.of_another_proxy = true;
         assert!(!foreign.is_forwarded());
     }
 
@@ -220,9 +261,33 @@ mod tests {
             "spec": {"clusterIP": "10.96.0.7", "externalIPs": ["080.11.12.10", "80.11.12.10"]}
         }));
         assert_eq!(service.external_ips, vec![IpAddr::from([80, 11, 12, 10])]);
+        assert_eq!(service.unreadable, [Unreadable::address(EXTERNAL_IPS, "080.11.12.10")]);
+    }
+
+    #[test]
+    fn affinity_has_the_time_that_the_api_server_wrote_or_three_hours() {
+        let seconds =
+            |spec: serde_json::Value| read(json!({"metadata": {"name": "s"}, "spec": spec})).affinity_seconds;
+        let config = |seconds: i32| json!({"clientIP": {"timeoutSeconds": seconds}});
         assert_eq!(
-            service.unreadable,
-            vec![Unreadable { field: "spec.externalIPs", text: "080.11.12.10".into() }]
+            seconds(json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": config(5)})),
+            Some(5)
         );
+        assert_eq!(
+            seconds(json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": config(-5)})),
+            Some(10_800)
+        );
+        assert_eq!(seconds(json!({"sessionAffinity": "ClientIP"})), Some(10_800));
+        assert_eq!(seconds(json!({"sessionAffinity": "None", "sessionAffinityConfig": config(5)})), None);
+    }
+
+    #[test]
+    fn nobody_answers_at_a_health_check_node_port_with_policy_cluster() {
+        let port = |policy: &str, port: i32| {
+            let spec = json!({"externalTrafficPolicy": policy, "healthCheckNodePort": port});
+            read(json!({"metadata": {"name": "s"}, "spec": spec})).health_check_node_port
+        };
+        assert_eq!(port("Local", 31234), Some(31234));
+        assert_eq!([port("Cluster", 31234), port("Local", 0), port("Local", 70000)], [None; 3]);
     }
 }

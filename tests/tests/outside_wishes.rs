@@ -5,7 +5,7 @@
 use anyhow::Result;
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, Service};
 use kube::api::{Patch, PatchParams};
-use penstock_crds::SOURCE_RANGES;
+use penstock_model::SOURCE_RANGES;
 use penstock_tests::{outside_lab::OutsideLab, provisioning, shown};
 use serde_json::{Value, json};
 

@@ -1,14 +1,13 @@
 //! What a Service wants from a provider, read once from its object.
 
 mod request;
-mod source_range;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1 as core;
 use penstock_crds::{ALLOW_SHARED_IP, ALLOW_SHARED_IP_METALLB, ALLOW_SHARED_IP_METALLB_OLD};
-use penstock_model::{Family, Node, Protocol, Service, TrafficPolicy};
+use penstock_model::{Family, Node, Protocol, Service, TrafficPolicy, Unreadable, read_source_ranges};
 use serde::{Deserialize, Serialize};
 
 pub use request::Request;
@@ -158,20 +157,17 @@ impl Desired {
     /// A wish that contradicts itself.
     pub fn of(object: &core::Service, around: &Surroundings<'_>) -> Result<Self, DesiredError> {
         let service = Service::from_object(object);
-        let spec = object.spec.as_ref();
-        let local = service.external_policy == TrafficPolicy::Local;
-        let health_check = spec.and_then(|s| s.health_check_node_port).filter(|port| local && *port > 0);
         Ok(Self {
             families: families(object, &service),
             frontends: service.ports.iter().map(frontend).collect(),
             request: Request::of(object, around.class_pools)?,
             sharing: sharing(object, &service),
-            source_ranges: source_range::read(object)?,
+            source_ranges: source_ranges(object)?,
             traffic_policy: service.external_policy,
-            health_check_node_port: health_check.and_then(|port| u16::try_from(port).ok()),
-            affinity_seconds: affinity_seconds(object),
+            health_check_node_port: service.health_check_node_port,
+            affinity_seconds: service.affinity_seconds,
             targets: around.targets.to_vec(),
-            selection: selection(&service, around),
+            selection: selection(object, service.key.namespace, around),
         })
     }
 }
@@ -180,11 +176,11 @@ fn frontend(port: &penstock_model::Port) -> Frontend {
     Frontend { protocol: port.protocol, port: port.port, node_port: port.node_port }
 }
 
-fn selection(service: &Service, around: &Surroundings<'_>) -> Selection {
+fn selection(object: &core::Service, namespace: String, around: &Surroundings<'_>) -> Selection {
     Selection {
-        namespace: service.key.namespace.clone(),
+        namespace,
         namespace_labels: around.namespace_labels.cloned().unwrap_or_default(),
-        labels: service.labels.clone(),
+        labels: object.metadata.labels.clone().unwrap_or_default(),
     }
 }
 
@@ -196,13 +192,13 @@ pub(crate) fn sharing(object: &core::Service, service: &Service) -> Option<Shari
     Some(sharing).filter(|s| !s.key.is_empty())
 }
 
-/// `sessionAffinity: ClientIP`; the API server fills in the time-out, upstream's default is three hours.
-fn affinity_seconds(object: &core::Service) -> Option<u32> {
-    const DEFAULT: u32 = 10_800;
-    let spec = object.spec.as_ref().filter(|s| s.session_affinity.as_deref() == Some("ClientIP"))?;
-    let config = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref());
-    let seconds = config.and_then(|c| c.timeout_seconds).and_then(|s| u32::try_from(s).ok());
-    Some(seconds.unwrap_or(DEFAULT))
+/// A provider is not told half of what was meant.
+fn source_ranges(object: &core::Service) -> Result<Vec<IpNet>, DesiredError> {
+    let (ranges, unreadable) = read_source_ranges(object);
+    match unreadable.into_iter().next() {
+        Some(Unreadable { field, text, .. }) => Err(DesiredError::SourceRange { field, text }),
+        None => Ok(ranges),
+    }
 }
 
 impl Target {
@@ -273,6 +269,18 @@ mod tests {
         assert_eq!(wanted.affinity_seconds, Some(10_800));
         assert_eq!(wanted.sharing.unwrap().selector["app"], "a");
         assert_eq!(wanted.frontends[0].node_port, Some(30080));
+    }
+
+    #[test]
+    fn source_ranges_that_can_be_read_in_part_only_are_refused() {
+        let ranges = |texts: &[&str]| desired(&json!({}), &json!({"loadBalancerSourceRanges": texts}));
+        assert_eq!(
+            ranges(&[" 198.51.100.7/24"]).unwrap().source_ranges,
+            ["198.51.100.0/24".parse().unwrap()]
+        );
+        let error = ranges(&["198.51.100.0/24", "nonsense"]).unwrap_err().to_string();
+        let sentence = "holds \"nonsense\", which is not a CIDR such as 198.51.100.0/24";
+        assert_eq!(error, format!("spec.loadBalancerSourceRanges {sentence}"));
     }
 
     #[test]
