@@ -90,13 +90,13 @@ impl Cluster {
     /// Takes a new or changed slice.
     pub fn apply_slice(&mut self, object: &discovery::EndpointSlice) -> bool {
         let touched = self.endpoints.apply(object);
-        touched.iter().any(|service| self.services.contains_key(service))
+        touched.iter().any(|service| self.services.contains_key(service.as_ref()))
     }
 
     /// Forgets a slice.
     pub fn delete_slice(&mut self, key: &ObjectKey) -> bool {
         let touched = self.endpoints.delete(key);
-        touched.iter().any(|service| self.services.contains_key(service))
+        touched.iter().any(|service| self.services.contains_key(service.as_ref()))
     }
 
     /// Takes a new or changed Node.

@@ -226,7 +226,7 @@ impl<B: Backend> Agent<B> {
 
     /// The Services whose refusals may differ: a change tells who lost an address to another.
     fn touch(&mut self, changes: &[Change]) {
-        self.touched.extend(changes.iter().map(|change| change.key.service.clone()));
+        self.touched.extend(changes.iter().map(|change| ObjectKey::clone(&change.key.service)));
     }
 
     fn report(&mut self, result: Result<Applied, ApplyError>, started: Instant, next_pause: Duration) {

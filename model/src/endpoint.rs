@@ -3,113 +3,120 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use k8s_openapi::api::discovery::v1 as discovery;
 
-use crate::{Family, ObjectKey, Protocol, address::is_endpoint_address, parse_ip};
+use crate::{
+    ObjectKey, Protocol,
+    slice::{Backend, Slice, Vocabulary},
+};
 
-/// The label that joins a slice to its Service.
-const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
-/// Slices of headless Services carry it; no proxy forwards them.
-const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
-
-/// One address and port behind a Service port.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-pub struct Endpoint {
+/// One address and port behind a Service port, for as long as the index is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Endpoint<'a> {
     /// Where it listens.
-    pub address: SocketAddr,
-    /// The node it runs on, by `nodeName`: what is local never follows from the address.
-    pub node: Option<String>,
-    /// `conditions.ready`; unset means ready.
-    pub ready: bool,
-    /// `conditions.serving`; unset means serving.
-    pub serving: bool,
-    /// `conditions.terminating`.
-    pub terminating: bool,
-}
-
-impl Endpoint {
-    fn family(&self) -> Family {
-        Family::of(self.address.ip())
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Slice {
-    service: ObjectKey,
-    /// Name, protocol and number; a slice's ports hold for all its endpoints.
-    ports: Vec<(String, Protocol, u16)>,
-    backends: Vec<Backend>,
-}
-
-/// One entry of a slice's `endpoints`.
-#[derive(Clone, Debug)]
-struct Backend {
-    ip: IpAddr,
-    node: Option<String>,
-    ready: bool,
-    serving: bool,
-    terminating: bool,
+    pub(crate) address: SocketAddr,
+    /// What the slice says of it.
+    pub(crate) backend: &'a Backend,
 }
 
 /// EndpointSlices in, the endpoints of a Service out.
 #[derive(Debug, Default)]
 pub struct EndpointIndex {
-    slices: BTreeMap<ObjectKey, Slice>,
-    by_service: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
+    slices: BTreeMap<Arc<ObjectKey>, Slice>,
+    /// The keys of a Service's slices, in order.
+    by_service: BTreeMap<Arc<ObjectKey>, Vec<Arc<ObjectKey>>>,
+    /// The keys of the slices with hints for zones.
+    zone_hinted: BTreeSet<Arc<ObjectKey>>,
+    /// Addresses, each with the keys of the slices that have it; only where somebody asks for them.
+    by_address: Option<BTreeSet<(IpAddr, Arc<ObjectKey>)>>,
+    words: Vocabulary,
 }
 
 impl EndpointIndex {
+    /// An index that also finds the Services with an address.
+    pub(crate) fn with_addresses() -> Self {
+        Self { by_address: Some(BTreeSet::new()), ..Self::default() }
+    }
+
     /// Takes a new or changed slice; returns the Services whose endpoints may differ now.
-    pub fn apply(&mut self, object: &discovery::EndpointSlice) -> Vec<ObjectKey> {
+    pub fn apply(&mut self, object: &discovery::EndpointSlice) -> Vec<Arc<ObjectKey>> {
         let key = ObjectKey::of(&object.metadata);
+        let slice = Slice::from_object(object, &mut self.words);
+        if self.slices.get(&key) == slice.as_ref() {
+            return Vec::new();
+        }
         let mut touched = self.delete(&key);
-        if let Some(slice) = Slice::from_object(object) {
-            self.by_service.entry(slice.service.clone()).or_default().insert(key.clone());
-            if !touched.contains(&slice.service) {
-                touched.push(slice.service.clone());
+        if let Some(slice) = slice {
+            let service = self.insert(Arc::new(key), slice);
+            if !touched.contains(&service) {
+                touched.push(service);
             }
-            self.slices.insert(key, slice);
         }
         touched
     }
 
     /// Forgets a slice; returns the Services whose endpoints may differ now.
-    pub fn delete(&mut self, key: &ObjectKey) -> Vec<ObjectKey> {
-        let Some(slice) = self.slices.remove(key) else {
+    pub fn delete(&mut self, key: &ObjectKey) -> Vec<Arc<ObjectKey>> {
+        let Some((key, slice)) = self.slices.remove_entry(key) else {
             return Vec::new();
         };
         if let Some(keys) = self.by_service.get_mut(&slice.service) {
-            keys.remove(key);
+            keys.retain(|known| *known != key);
             if keys.is_empty() {
                 self.by_service.remove(&slice.service);
+            }
+        }
+        self.zone_hinted.remove(&key);
+        if let Some(by_address) = &mut self.by_address {
+            for backend in &slice.backends {
+                by_address.remove(&(backend.ip, Arc::clone(&key)));
             }
         }
         vec![slice.service]
     }
 
+    /// Returns the slice's Service.
+    fn insert(&mut self, key: Arc<ObjectKey>, mut slice: Slice) -> Arc<ObjectKey> {
+        if let Some((known, _)) = self.by_service.get_key_value(&slice.service) {
+            slice.service = Arc::clone(known);
+        }
+        let service = Arc::clone(&slice.service);
+        let keys = self.by_service.entry(Arc::clone(&service)).or_insert_with(|| Vec::with_capacity(1));
+        let place = keys.partition_point(|known| *known < key);
+        keys.insert(place, Arc::clone(&key));
+        if slice.has_zone_hints() {
+            self.zone_hinted.insert(Arc::clone(&key));
+        }
+        if let Some(by_address) = &mut self.by_address {
+            by_address.extend(slice.backends.iter().map(|b| (b.ip, Arc::clone(&key))));
+        }
+        self.slices.insert(key, slice);
+        service
+    }
+
     /// The keys of all slices known.
     pub fn keys(&self) -> impl Iterator<Item = &ObjectKey> {
-        self.slices.keys()
+        self.slices.keys().map(AsRef::as_ref)
     }
 
     /// The endpoints of one port of a Service, in the order of their addresses. Where an address
     /// stands in two slices, the one that is not terminating counts.
-    #[must_use]
-    pub fn endpoints(&self, service: &ObjectKey, port: &str, protocol: Protocol) -> Vec<Endpoint> {
-        let mut merged: BTreeMap<SocketAddr, Endpoint> = BTreeMap::new();
-        for slice in self.slices_of(service) {
-            for endpoint in slice.endpoints(port, protocol) {
-                match merged.get(&endpoint.address) {
-                    Some(known) if !known.terminating || endpoint.terminating => {}
-                    _ => {
-                        merged.insert(endpoint.address, endpoint);
-                    }
-                }
-            }
-        }
-        merged.into_values().collect()
+    pub(crate) fn endpoints(&self, service: &ObjectKey, port: &str, protocol: Protocol) -> Vec<Endpoint<'_>> {
+        let slices = self.slices_of(service);
+        let mut all: Vec<_> = slices.flat_map(|slice| slice.endpoints(port, protocol)).collect();
+        // Stable: among equals the first slice's counts.
+        all.sort_by_key(|endpoint| (endpoint.address, endpoint.backend.terminating));
+        all.dedup_by_key(|endpoint| endpoint.address);
+        all
+    }
+
+    /// The addresses of the Service's ready endpoints on the node, whatever their port.
+    pub(crate) fn ready_on(&self, service: &ObjectKey, node: &str) -> BTreeSet<IpAddr> {
+        let backends = self.slices_of(service).flat_map(|s| &s.backends);
+        backends.filter(|b| b.ready && b.is_on(node)).map(|b| b.ip).collect()
     }
 
     /// The nodes with a ready endpoint of the Service, whatever its port, and whether there is a ready
@@ -121,74 +128,47 @@ impl EndpointIndex {
         (ready.filter_map(|b| b.node.as_deref()).collect(), any)
     }
 
+    /// The Services with an endpoint of this address, whatever its state.
+    pub(crate) fn services_at(&self, ip: IpAddr) -> BTreeSet<Arc<ObjectKey>> {
+        let Some(by_address) = &self.by_address else { return BTreeSet::new() };
+        let first = (ip, Arc::new(ObjectKey::new("", "")));
+        let slices = by_address.range(first..).take_while(|(at, _)| *at == ip);
+        self.services_with(slices.map(|(_, slice)| slice))
+    }
+
+    /// The Services with endpoints that are meant for certain zones.
+    pub(crate) fn zone_hinted(&self) -> BTreeSet<Arc<ObjectKey>> {
+        self.services_with(self.zone_hinted.iter())
+    }
+
+    fn services_with<'a>(
+        &self,
+        slices: impl Iterator<Item = &'a Arc<ObjectKey>>,
+    ) -> BTreeSet<Arc<ObjectKey>> {
+        slices.filter_map(|key| self.slices.get(key)).map(|slice| Arc::clone(&slice.service)).collect()
+    }
+
     fn slices_of(&self, service: &ObjectKey) -> impl Iterator<Item = &Slice> {
         self.by_service.get(service).into_iter().flatten().filter_map(|key| self.slices.get(key))
     }
 }
 
 impl Slice {
-    /// `None` for slices that no proxy forwards: without a Service, of a headless one, or of names.
-    fn from_object(object: &discovery::EndpointSlice) -> Option<Self> {
-        let labels = object.metadata.labels.as_ref()?;
-        if labels.contains_key(HEADLESS_LABEL) || object.address_type == "FQDN" {
-            return None;
-        }
-        let service = ObjectKey::new(object.metadata.namespace.clone()?, labels.get(SERVICE_NAME_LABEL)?);
-        let ports = object.ports.as_deref().unwrap_or_default().iter().filter_map(slice_port).collect();
-        let wants_v4 = object.address_type == "IPv4";
-        let endpoints = object.endpoints.iter().flatten();
-        let backends =
-            endpoints.filter_map(Backend::from_object).filter(|b| b.ip.is_ipv4() == wants_v4).collect();
-        Some(Self { service, ports, backends })
-    }
-
-    fn endpoints(&self, name: &str, protocol: Protocol) -> impl Iterator<Item = Endpoint> {
-        let ports = self.ports.iter().filter(move |(n, p, _)| n == name && *p == protocol);
-        ports.flat_map(|(_, _, number)| {
-            self.backends.iter().map(|backend| Endpoint {
-                address: SocketAddr::new(backend.ip, *number),
-                node: backend.node.clone(),
-                ready: backend.ready,
-                serving: backend.serving,
-                terminating: backend.terminating,
-            })
+    fn endpoints(&self, name: &str, protocol: Protocol) -> impl Iterator<Item = Endpoint<'_>> {
+        let ports = self.ports.iter().filter(move |port| *port.name == *name && port.protocol == protocol);
+        ports.flat_map(|port| {
+            let number = port.number;
+            self.backends
+                .iter()
+                .map(move |backend| Endpoint { address: SocketAddr::new(backend.ip, number), backend })
         })
     }
-}
-
-impl Backend {
-    /// Upstream's contract: an endpoint's addresses are interchangeable and consumers use the first.
-    fn from_object(endpoint: &discovery::Endpoint) -> Option<Self> {
-        let ip = endpoint.addresses.first().and_then(|text| parse_ip(text))?;
-        let conditions = endpoint.conditions.as_ref();
-        let ready = conditions.and_then(|c| c.ready).unwrap_or(true);
-        is_endpoint_address(ip).then(|| Self {
-            ip,
-            node: endpoint.node_name.clone(),
-            ready,
-            serving: conditions.and_then(|c| c.serving).unwrap_or(ready),
-            terminating: conditions.and_then(|c| c.terminating).unwrap_or(false),
-        })
-    }
-}
-
-fn slice_port(port: &discovery::EndpointPort) -> Option<(String, Protocol, u16)> {
-    let number = port.port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p != 0)?;
-    let protocol = port.protocol.as_deref().unwrap_or("TCP").parse().ok()?;
-    Some((port.name.clone().unwrap_or_default(), protocol, number))
-}
-
-/// The endpoints that new connections may go to: the ready ones; where a family has none, those of it that
-/// still serve while they terminate (KEP-1669). The families are apart because connections are.
-pub(crate) fn usable(all: Vec<Endpoint>) -> Vec<Endpoint> {
-    let ready: BTreeSet<Family> = all.iter().filter(|e| e.ready).map(Endpoint::family).collect();
-    let falls_back = |e: &Endpoint| e.serving && e.terminating && !ready.contains(&e.family());
-    all.into_iter().filter(|e| e.ready || falls_back(e)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slice::SERVICE_NAME_LABEL;
     use serde_json::{Value, json};
 
     fn slice(name: &str, endpoints: &Value) -> discovery::EndpointSlice {
@@ -209,7 +189,7 @@ mod tests {
         let endpoints = index.endpoints(&key(), "http", Protocol::Tcp);
         endpoints
             .iter()
-            .map(|e| format!("{}{}", e.address, if e.terminating { " terminating" } else { "" }))
+            .map(|e| format!("{}{}", e.address, if e.backend.terminating { " terminating" } else { "" }))
             .collect()
     }
 
@@ -218,7 +198,7 @@ mod tests {
         let mut index = EndpointIndex::default();
         let old = json!([{"addresses": ["10.244.0.5"], "conditions": {"ready": false, "terminating": true}}]);
         let new = json!([{"addresses": ["10.244.0.5"]}, {"addresses": ["10.244.0.4"]}]);
-        assert_eq!(index.apply(&slice("a", &old)), vec![key()]);
+        assert_eq!(index.apply(&slice("a", &old)), [Arc::new(key())]);
         index.apply(&slice("b", &new));
         assert_eq!(addresses(&index), ["10.244.0.4:8080", "10.244.0.5:8080"]);
         index.delete(&ObjectKey::new("d", "b"));
@@ -243,20 +223,31 @@ mod tests {
         let mut object = slice("a", &json!([{"addresses": ["10.244.0.4"]}]));
         index.apply(&object);
         object.metadata.labels.as_mut().unwrap().insert(SERVICE_NAME_LABEL.into(), "t".into());
-        assert_eq!(index.apply(&object), vec![key(), ObjectKey::new("d", "t")]);
+        assert_eq!(index.apply(&object), [key(), ObjectKey::new("d", "t")].map(Arc::new));
         assert!(addresses(&index).is_empty());
     }
 
     #[test]
-    fn terminating_endpoints_serve_only_when_none_is_ready() {
-        let endpoint = |ready, last| Endpoint {
-            address: SocketAddr::from(([10, 244, 0, last], 80)),
-            node: None,
-            ready,
-            serving: true,
-            terminating: !ready,
-        };
-        assert_eq!(usable(vec![endpoint(false, 1), endpoint(true, 2)]), vec![endpoint(true, 2)]);
-        assert_eq!(usable(vec![endpoint(false, 1)]), vec![endpoint(false, 1)]);
+    fn a_slice_that_says_nothing_new_touches_nobody() {
+        let mut index = EndpointIndex::default();
+        let object = slice("a", &json!([{"addresses": ["10.244.0.4"], "nodeName": "n1"}]));
+        assert_eq!(index.apply(&object), [Arc::new(key())]);
+        assert!(index.apply(&object).is_empty());
+        assert!(index.delete(&ObjectKey::new("d", "b")).is_empty());
+    }
+
+    #[test]
+    fn the_services_with_an_address_are_found_by_it() {
+        let mut index = EndpointIndex::with_addresses();
+        let at = |index: &EndpointIndex, ip: &str| index.services_at(ip.parse().unwrap()).len();
+        let object = slice("a", &json!([{"addresses": ["10.244.0.4"]}, {"addresses": ["10.244.0.5"]}]));
+        index.apply(&object);
+        index.apply(&slice("b", &json!([{"addresses": ["10.244.0.5"]}])));
+        assert_eq!(["10.244.0.3", "10.244.0.4", "10.244.0.5"].map(|ip| at(&index, ip)), [0, 1, 1]);
+        index.apply(&slice("a", &json!([{"addresses": ["10.244.0.3"]}])));
+        assert_eq!(["10.244.0.3", "10.244.0.4", "10.244.0.5"].map(|ip| at(&index, ip)), [1, 0, 1]);
+        index.delete(&ObjectKey::new("d", "a"));
+        index.delete(&ObjectKey::new("d", "b"));
+        assert_eq!(["10.244.0.3", "10.244.0.4", "10.244.0.5"].map(|ip| at(&index, ip)), [0, 0, 0]);
     }
 }

@@ -1,6 +1,6 @@
 //! Names of things: of an object, and of one port of a Service.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -36,10 +36,10 @@ impl fmt::Display for ObjectKey {
 
 /// One port of one Service. The API server refuses two ports of a Service with the same number and
 /// protocol, so these name a port; its own name may change.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortKey {
-    /// The Service.
-    pub service: ObjectKey,
+    /// The Service; shared, since there are many keys and one name.
+    pub service: Arc<ObjectKey>,
     /// The Service's port number (`spec.ports[].port`).
     pub port: u16,
     /// The protocol.

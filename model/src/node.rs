@@ -4,11 +4,14 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::api::core::v1 as core;
 
-use crate::{Family, parse_ip};
+use crate::parse_ip;
 
 /// Upstream's label (`service.kubernetes.io`, k8s.io/cloud-provider) that takes a node out of
 /// external load balancing.
 const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// Where the node is.
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 /// A node: its addresses and whether it may receive external traffic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,10 +47,10 @@ impl Node {
         }
     }
 
-    /// The primary address of a family: kube-proxy's `--nodeport-addresses=primary`.
+    /// Its zone, if it is said.
     #[must_use]
-    pub fn primary_ip(&self, family: Family) -> Option<IpAddr> {
-        self.internal_ips.iter().copied().find(|ip| Family::of(*ip) == family)
+    pub fn zone(&self) -> Option<&str> {
+        self.labels.get(ZONE_LABEL).map(String::as_str).filter(|zone| !zone.is_empty())
     }
 
     /// Whether the exclude label takes it out: any value but a parseable false does, as upstream reads it
@@ -78,18 +81,21 @@ mod tests {
     }
 
     #[test]
-    fn the_primary_address_is_the_first_of_its_family() {
+    fn addresses_keep_their_order_and_an_empty_zone_is_none() {
         let node: core::Node = serde_json::from_value(serde_json::json!({
-            "metadata": {"name": "n1"},
+            "metadata": {"name": "n1", "labels": {ZONE_LABEL: "a"}},
             "status": {"addresses": [
                 {"type": "Hostname", "address": "n1"},
-                {"type": "InternalIP", "address": "203.0.113.11"},
                 {"type": "InternalIP", "address": "203.0.113.12"},
-                {"type": "InternalIP", "address": "2001:db8:113::11"}]}
+                {"type": "InternalIP", "address": "2001:db8:113::11"},
+                {"type": "InternalIP", "address": "203.0.113.11"}]}
         }))
         .unwrap();
-        let node = Node::from_object(&node);
-        assert_eq!(node.primary_ip(Family::IPv4), parse_ip("203.0.113.11"));
-        assert_eq!(node.primary_ip(Family::IPv6), parse_ip("2001:db8:113::11"));
+        let mut node = Node::from_object(&node);
+        let texts: Vec<String> = node.internal_ips.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["203.0.113.12", "2001:db8:113::11", "203.0.113.11"]);
+        assert_eq!(node.zone(), Some("a"));
+        node.labels.insert(ZONE_LABEL.into(), String::new());
+        assert_eq!(node.zone(), None);
     }
 }

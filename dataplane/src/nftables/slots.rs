@@ -6,9 +6,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
-use penstock_model::{Change, Frontend, FrontendAddress, PortKey, ServicePort};
+use penstock_model::{Change, Family, Frontend, FrontendAddress, PortKey, ServicePort};
 
 use super::transaction::{Chain, Element, ElementKey, Transaction};
 use crate::Programmed;
@@ -27,10 +28,10 @@ pub struct Slots {
 /// One programmed Service port.
 #[derive(Clone, Debug, Default)]
 struct Port {
-    frontends: Vec<Frontend>,
+    /// Shared with the index.
+    desired: Arc<ServicePort>,
     v4: Vec<SocketAddr>,
     v6: Vec<SocketAddr>,
-    local: BTreeSet<IpAddr>,
 }
 
 impl Slots {
@@ -61,7 +62,8 @@ impl Slots {
 
     /// Remembers in `before` whether an address was there when the batch began.
     fn count_hairpins(&mut self, old: &Port, new: &Port, before: &mut BTreeMap<IpAddr, bool>) {
-        for ip in old.local.difference(&new.local) {
+        let (old, new) = (old.desired.hairpins(), new.desired.hairpins());
+        for ip in old.difference(&new) {
             before.entry(*ip).or_insert(true);
             if let Some(count) = self.hairpins.get_mut(ip) {
                 *count -= 1;
@@ -70,7 +72,7 @@ impl Slots {
                 }
             }
         }
-        for ip in new.local.difference(&old.local) {
+        for ip in new.difference(&old) {
             before.entry(*ip).or_insert(self.hairpins.contains_key(ip));
             *self.hairpins.entry(*ip).or_default() += 1;
         }
@@ -120,13 +122,12 @@ fn counter<'a>(programmed: &'a mut Programmed, key: &ElementKey) -> Option<&'a m
 
 impl Port {
     /// The port as desired, with as many endpoints as possible at the index they have now.
-    fn succeed(&self, desired: &ServicePort) -> Self {
-        let of_family = |v4: bool| desired.endpoints.iter().copied().filter(move |e| e.is_ipv4() == v4);
+    fn succeed(&self, desired: &Arc<ServicePort>) -> Self {
+        let of_family = |family| desired.cluster.of(family).iter().copied().collect();
         Self {
-            frontends: desired.frontends.clone(),
-            v4: reassign(&self.v4, &of_family(true).collect()),
-            v6: reassign(&self.v6, &of_family(false).collect()),
-            local: desired.local.clone(),
+            desired: Arc::clone(desired),
+            v4: reassign(&self.v4, &of_family(Family::IPv4)),
+            v6: reassign(&self.v6, &of_family(Family::IPv6)),
         }
     }
 
@@ -135,7 +136,7 @@ impl Port {
     }
 
     fn frontend(&self, address: &FrontendAddress) -> Option<&Frontend> {
-        self.frontends.iter().find(|f| f.address == *address)
+        self.desired.frontends.iter().find(|f| f.address == *address)
     }
 
     /// The elements of a frontend; equal positions have equal keys, the first apart.
@@ -165,8 +166,8 @@ fn entry(frontend: &Frontend, endpoints: usize) -> Element {
 }
 
 fn diff_ports(old: &Port, new: &Port, transaction: &mut Transaction) {
-    let gone = old.frontends.iter().filter(|f| new.frontend(&f.address).is_none());
-    for address in gone.chain(&new.frontends).map(|f| &f.address) {
+    let gone = old.desired.frontends.iter().filter(|f| new.frontend(&f.address).is_none());
+    for address in gone.chain(&new.desired.frontends).map(|f| &f.address) {
         let mut before = old.elements(old.frontend(address));
         let mut after = new.elements(new.frontend(address));
         loop {

@@ -55,6 +55,7 @@ fn local_is_what_names_this_node() {
     let all = [at("10.244.0.1", json!("n1")), at("10.244.0.2", json!("n2")), at("10.244.0.3", Value::Null)];
     index.apply_slice(&slice("v4", "s", "IPv4", &json!(all)));
     let port = index.take_changes().pop().unwrap().desired.unwrap();
-    assert_eq!(port.endpoints.len(), 3);
-    assert_eq!(Vec::from_iter(port.local), ["10.244.0.1".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(port.cluster.len(), 3);
+    assert_eq!(Vec::from_iter(port.local.iter()), ["10.244.0.1:8080".parse().unwrap()]);
+    assert_eq!(Vec::from_iter(port.hairpins()), ["10.244.0.1".parse::<std::net::IpAddr>().unwrap()]);
 }

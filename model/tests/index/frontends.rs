@@ -39,7 +39,7 @@ fn an_external_ip_goes_and_comes_back_with_what_its_namespace_may_use() {
     let of_another = of_another.map(|(name, net)| (name, net.parse().unwrap())).into_iter().collect();
     assert_eq!(index.allow_external_ips(of_another), s);
     let changes = index.take_changes();
-    assert!(changes.len() == 1 && changes[0].key.service == s[0], "nobody else is worked on: {changes:?}");
+    assert!(changes.len() == 1 && *changes[0].key.service == s[0], "nobody else is worked on: {changes:?}");
     let answers =
         |index: &mut ServiceIndex| Said::all(index).frontends().contains(&"80.11.12.10:80/TCP".to_owned());
     assert!(!answers(&mut index));

@@ -1,14 +1,19 @@
 //! Any history of objects ends where a fresh index with the final objects begins.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
-use penstock_model::{ExternalIpAllowList, ObjectKey, ServiceIndex};
+use penstock_model::{
+    ExternalIpAllowList, Flow, FrontendAddress, HealthChange, HealthCheck, ObjectKey, Protocol, ServiceIndex,
+};
 use proptest::{collection::vec, option, prelude::*, sample::subsequence};
 use serde_json::{Value, json};
 
 use crate::{
-    objects::{empty_index, node, read},
+    objects::{empty_index, node_in, read},
     said::Said,
 };
 
@@ -19,8 +24,16 @@ const NODE_IPS: [&str; 5] =
 const EXTERNAL_IPS: [&str; 6] =
     ["80.11.12.10", "80.11.12.11", "10.96.0.1", "10.244.0.1", "203.0.113.11", "9.9.9.9"];
 const BALANCER_IPS: [&str; 4] = ["203.0.113.200", "203.0.113.12", "80.11.12.10", "2001:db8:113::200"];
-const ENDPOINT_IPS: [&str; 5] =
-    ["10.244.0.1", "10.244.0.2", "2001:db8:244::1", "2001:db8:244::2", "127.0.0.1"];
+/// Among them what is refused, and what another Service may have for its own.
+const ENDPOINT_IPS: [&str; 7] = [
+    "10.244.0.1",
+    "10.244.0.2",
+    "2001:db8:244::1",
+    "2001:db8:244::2",
+    "127.0.0.1",
+    "80.11.12.10",
+    "203.0.113.200",
+];
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -69,15 +82,39 @@ impl World {
         }
     }
 
-    /// What a fresh index says of it.
-    fn said(&self) -> Said {
+    /// What a fresh index makes of it.
+    fn fresh(&self) -> ServiceIndex {
         let mut index = empty_index();
         self.allowed.iter().for_each(|allowed| drop(index.allow_external_ips(allowed.clone())));
         self.nodes.values().for_each(|node| index.apply_node(node));
         self.slices.values().for_each(|slice| index.apply_slice(slice));
         self.services.values().for_each(|service| index.apply_service(service));
-        Said::all(&mut index)
+        index
     }
+}
+
+/// What is answered to balancers, added up.
+#[derive(Debug, Default, PartialEq)]
+struct Health(BTreeMap<String, HealthCheck>);
+
+impl Health {
+    fn add(&mut self, changes: Vec<HealthChange>) {
+        for HealthChange { service, desired } in changes {
+            let before = self.0.remove(&service.to_string());
+            assert_ne!(before, desired, "{service} is said twice");
+            self.0.extend(desired.map(|check| (service.to_string(), check)));
+        }
+    }
+}
+
+/// Every flow that could lead somewhere, of which the index says that it may go on.
+fn live_flows(index: &ServiceIndex, said: &Said) -> BTreeSet<Flow> {
+    let frontends: Vec<FrontendAddress> = said.owners().into_keys().collect();
+    let endpoints = || ENDPOINT_IPS.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 8080));
+    let flows = frontends.into_iter().filter(|f| f.protocol == Protocol::Udp);
+    let flows = flows.flat_map(|frontend| endpoints().map(move |endpoint| Flow { frontend, endpoint }));
+    let flows = flows.filter(|flow| flow.frontend.ip.is_ipv4() == flow.endpoint.is_ipv4());
+    flows.filter(|flow| !index.is_stale(flow)).collect()
 }
 
 fn step(index: &mut ServiceIndex, step: &Step) {
@@ -127,8 +164,26 @@ fn service_spec() -> impl Strategy<Value = Value> {
         [json!(["10.96.0.1"]), json!(["10.96.0.2", "2001:db8:96::2"]), json!(["10.96.0.2"]), json!(["None"])];
     let (types, ips) = (prop::sample::select(types.to_vec()), prop::sample::select(ips.to_vec()));
     let external = subsequence(EXTERNAL_IPS.to_vec(), 0..=4);
-    (types, ips, external, ports()).prop_map(|(service_type, ips, external, ports)| {
-        json!({"type": service_type, "clusterIPs": ips, "externalIPs": external, "ports": ports})
+    (types, ips, external, ports(), behaviour()).prop_map(
+        |(service_type, ips, external, ports, behaviour)| {
+            let mut spec =
+                json!({"type": service_type, "clusterIPs": ips, "externalIPs": external, "ports": ports});
+            spec.as_object_mut().unwrap().extend(behaviour.as_object().unwrap().clone());
+            spec
+        },
+    )
+}
+
+/// Policies, affinity, source ranges and the port of health checks.
+fn behaviour() -> impl Strategy<Value = Value> {
+    let policy = || prop::sample::select(vec!["Cluster", "Local"]);
+    let affinity = prop::sample::select(vec!["None", "ClientIP"]);
+    let ranges =
+        subsequence(vec!["203.0.113.0/28", "198.51.100.0/24", "2001:db8::/32", "0.0.0.0/0", "x"], 0..=2);
+    (policy(), policy(), affinity, ranges).prop_map(|(internal, external, affinity, ranges)| {
+        json!({
+            "internalTrafficPolicy": internal, "externalTrafficPolicy": external, "sessionAffinity": affinity,
+            "loadBalancerSourceRanges": ranges, "healthCheckNodePort": 31234})
     })
 }
 
@@ -158,8 +213,16 @@ fn endpoint() -> impl Strategy<Value = Value> {
     ];
     let conditions = prop::sample::select(conditions.to_vec());
     let node = prop::sample::select(vec![Value::Null, json!("n1"), json!("n2")]);
-    (prop::sample::select(&ENDPOINT_IPS[..]), conditions, node).prop_map(
-        |(ip, conditions, node)| json!({"addresses": [ip], "conditions": conditions, "nodeName": node}),
+    let hints = [
+        Value::Null,
+        json!({"forZones": [{"name": "a"}]}),
+        json!({"forZones": [{"name": "b"}], "forNodes": [{"name": "n1"}]}),
+    ];
+    let hints = prop::sample::select(hints.to_vec());
+    (prop::sample::select(&ENDPOINT_IPS[..]), conditions, node, hints).prop_map(
+        |(ip, conditions, node, hints)| {
+            json!({"addresses": [ip], "conditions": conditions, "nodeName": node, "hints": hints})
+        },
     )
 }
 
@@ -178,7 +241,9 @@ fn slice(name: &'static str) -> BoxedStrategy<discovery::EndpointSlice> {
 }
 
 fn any_node(name: &'static str) -> BoxedStrategy<core::Node> {
-    subsequence(NODE_IPS.to_vec(), 0..=3).prop_shuffle().prop_map(move |ips| node(name, &ips)).boxed()
+    let zone = prop::sample::select(vec![None, Some("a"), Some("b")]);
+    let ips = subsequence(NODE_IPS.to_vec(), 0..=3).prop_shuffle();
+    (ips, zone).prop_map(move |(ips, zone)| node_in(name, &ips, zone)).boxed()
 }
 
 fn node_name() -> impl Strategy<Value = &'static str> {
@@ -213,15 +278,28 @@ fn any_step() -> impl Strategy<Value = Step> {
 proptest! {
     #[test]
     fn changes_add_up_to_what_a_fresh_index_says(history in vec(any_step(), 1..40)) {
-        let (mut world, mut index, mut said) = (World::default(), empty_index(), Said::default());
+        let (mut world, mut index) = (World::default(), empty_index());
+        let (mut said, mut health, mut live) = (Said::default(), Health::default(), BTreeSet::new());
         for next in history.iter().chain([&Step::Take]) {
             world.step(next);
             step(&mut index, next);
-            if matches!(next, Step::Take) {
-                said.add(index.take_changes());
-                prop_assert_eq!(&said, &world.said());
-                prop_assert!(index.take_changes().is_empty());
+            if !matches!(next, Step::Take) {
+                continue;
             }
+            said.add(index.take_changes());
+            health.add(index.take_health_changes());
+            let mut fresh = world.fresh();
+            prop_assert_eq!(&said, &Said::all(&mut fresh));
+            let mut answered = Health::default();
+            answered.add(fresh.take_health_changes());
+            prop_assert_eq!(&health, &answered);
+            prop_assert!(index.take_changes().is_empty() && index.take_health_changes().is_empty());
+
+            let (before, stale) = (live, BTreeSet::from_iter(index.take_stale_flows()));
+            live = live_flows(&fresh, &said);
+            prop_assert_eq!(&live, &live_flows(&index, &said));
+            prop_assert!(before.difference(&live).all(|flow| stale.contains(flow)), "{before:?} {stale:?}");
+            prop_assert!(stale.is_disjoint(&live), "{stale:?}");
         }
     }
 }

@@ -4,8 +4,13 @@
 
 mod claims;
 mod endpoints;
+mod flows;
 mod frontends;
+mod health_checks;
 mod history;
 mod objects;
 mod refusals;
 mod said;
+mod source_ranges;
+mod topology;
+mod vips;

@@ -35,6 +35,14 @@ pub(crate) fn node(name: &str, internal_ips: &[&str]) -> core::Node {
     read(json!({"metadata": {"name": name}, "status": {"addresses": addresses}}))
 }
 
+/// A Node with these addresses in a zone.
+pub(crate) fn node_in(name: &str, internal_ips: &[&str], zone: Option<&str>) -> core::Node {
+    let mut node = node(name, internal_ips);
+    let label = zone.map(|zone| ("topology.kubernetes.io/zone".to_owned(), zone.to_owned()));
+    node.metadata.labels = Some(label.into_iter().collect());
+    node
+}
+
 /// A Service of the namespace `d`, created in the second `created` of some minute, with the name as its UID.
 pub(crate) fn service(name: &str, created: u8, spec: &Value) -> core::Service {
     read(json!({

@@ -1,12 +1,12 @@
 //! What an index has said, added up as a backend does.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use penstock_model::{Change, FrontendAddress, PortKey, ServiceIndex, ServicePort};
 
 /// All ports said so far.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Said(BTreeMap<PortKey, ServicePort>);
+pub(crate) struct Said(BTreeMap<PortKey, Arc<ServicePort>>);
 
 impl Said {
     /// Everything that the index has to say now.
@@ -53,8 +53,13 @@ impl Said {
         self.owners().keys().map(ToString::to_string).collect()
     }
 
-    /// The endpoints of all ports, as text.
+    /// All ports.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = (&PortKey, &ServicePort)> {
+        self.0.iter().map(|(key, port)| (key, port.as_ref()))
+    }
+
+    /// The endpoints of all ports for policy Cluster, as text.
     pub(crate) fn endpoints(&self) -> Vec<String> {
-        self.0.values().flat_map(|port| &port.endpoints).map(ToString::to_string).collect()
+        self.0.values().flat_map(|port| port.cluster.iter()).map(|e| e.to_string()).collect()
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-type World = BTreeMap<PortKey, ServicePort>;
+type World = BTreeMap<PortKey, Arc<ServicePort>>;
 
 /// Whether external, and the verdict's N; `None` for a refused frontend.
 type Entry = Option<(bool, u32)>;
@@ -74,17 +74,17 @@ fn expected(world: &World) -> Content {
     for port in world.values() {
         for Frontend { address, kind } in &port.frontends {
             let endpoints: BTreeSet<_> =
-                port.endpoints.iter().filter(|e| e.is_ipv4() == address.ip.is_ipv4()).copied().collect();
+                port.cluster.iter().filter(|e| e.is_ipv4() == address.ip.is_ipv4()).collect();
             let entry = (!endpoints.is_empty()).then_some((kind.is_external(), endpoints.len() as u32));
             content.frontends.insert(*address, (entry, endpoints));
         }
-        content.hairpins.extend(&port.local);
+        content.hairpins.extend(port.hairpins());
     }
     content
 }
 
 fn key(n: u8) -> PortKey {
-    PortKey { service: ObjectKey::new("d", format!("s{n}")), port: 80, protocol: Protocol::Tcp }
+    PortKey { service: Arc::new(ObjectKey::new("d", format!("s{n}"))), port: 80, protocol: Protocol::Tcp }
 }
 
 fn frontend(n: u8) -> Frontend {
@@ -115,10 +115,11 @@ fn world(wishes: &[Wish]) -> World {
         taken |= own;
         let port = ServicePort {
             frontends: bits(own).map(frontend).collect(),
-            endpoints: bits(endpoints).map(endpoint).collect(),
-            local: bits(endpoints & local).map(|n| endpoint(n).ip()).collect(),
+            cluster: bits(endpoints).map(endpoint).collect(),
+            local: bits(endpoints & local).map(endpoint).collect(),
+            ..ServicePort::default()
         };
-        world.insert(key(n), port);
+        world.insert(key(n), Arc::new(port));
     }
     world
 }
@@ -169,8 +170,12 @@ proptest! {
 fn the_cost_of_one_endpoint_does_not_depend_on_the_number_of_services() {
     let cost = |services: u16| {
         let at = |n: u16, endpoints: u16| Change {
-            key: PortKey { service: ObjectKey::new("d", format!("s{n}")), port: 80, protocol: Protocol::Tcp },
-            desired: Some(ServicePort {
+            key: PortKey {
+                service: Arc::new(ObjectKey::new("d", format!("s{n}"))),
+                port: 80,
+                protocol: Protocol::Tcp,
+            },
+            desired: Some(Arc::new(ServicePort {
                 frontends: vec![Frontend {
                     address: FrontendAddress {
                         ip: IpAddr::from([10, 96, (n >> 8) as u8, n as u8]),
@@ -179,9 +184,9 @@ fn the_cost_of_one_endpoint_does_not_depend_on_the_number_of_services() {
                     },
                     kind: FrontendKind::ClusterIp,
                 }],
-                endpoints: (1..=endpoints).map(|e| SocketAddr::from(([10, 244, 0, e as u8], 80))).collect(),
-                local: BTreeSet::new(),
-            }),
+                cluster: (1..=endpoints).map(|e| SocketAddr::from(([10, 244, 0, e as u8], 80))).collect(),
+                ..ServicePort::default()
+            })),
         };
         let mut slots = Slots::default();
         slots.apply(&(0..services).map(|n| at(n, 5 + n % 2)).collect::<Vec<_>>());
