@@ -237,6 +237,16 @@ mod tests {
     }
 
     #[test]
+    fn the_services_with_hints_for_zones_are_found_while_they_have_some() {
+        let mut index = EndpointIndex::default();
+        let hints = |hints: Value| slice("a", &json!([{"addresses": ["10.244.0.4"], "hints": hints}]));
+        index.apply(&hints(json!({"forZones": [{"name": "z"}]})));
+        assert_eq!(Vec::from_iter(index.zone_hinted()), [Arc::new(key())]);
+        index.apply(&hints(json!({"forNodes": [{"name": "n"}]})));
+        assert!(index.zone_hinted().is_empty() && index.zone_hinted.is_empty());
+    }
+
+    #[test]
     fn the_services_with_an_address_are_found_by_it() {
         let mut index = EndpointIndex::with_addresses();
         let at = |index: &EndpointIndex, ip: &str| index.services_at(ip.parse().unwrap()).len();

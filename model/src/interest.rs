@@ -59,3 +59,32 @@ fn asked_for(service: &Service) -> impl Iterator<Item = IpAddr> {
 fn is_node_bound(service: &Service) -> bool {
     service.ports.iter().any(|port| port.node_port.is_some()) || !service.source_ranges.is_open()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_service_that_is_gone_is_interested_in_nothing() {
+        let object = json!({
+            "metadata": {"name": "s", "namespace": "d"},
+            "spec": {
+                "type": "LoadBalancer", "clusterIP": "10.96.0.7", "externalIPs": ["80.11.12.10"],
+                "ports": [{"port": 80, "nodePort": 30080}]},
+            "status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.200"}]}}
+        });
+        let service = Service::from_object(&serde_json::from_value(object).unwrap());
+        let key = Arc::new(service.key.clone());
+        let mut interests = Interests::default();
+        let found = |interests: &Interests| {
+            let ips = ["80.11.12.10", "203.0.113.200", "203.0.113.11"].map(|ip| ip.parse().unwrap());
+            let asking = ips.map(|ip| interests.in_address(ip).count());
+            (asking, interests.node_bound().count(), interests.with_external_ips().count())
+        };
+        interests.add(&key, &service);
+        assert_eq!(found(&interests), ([1, 1, 0], 1, 1));
+        interests.remove(&key, &service);
+        assert_eq!(found(&interests), ([0; 3], 0, 0));
+    }
+}

@@ -1,5 +1,7 @@
 //! Where connections go.
 
+use std::sync::Arc;
+
 use penstock_model::ServiceIndex;
 use serde_json::{Value, json};
 
@@ -46,6 +48,17 @@ fn a_ready_endpoint_of_one_family_does_not_take_the_other_familys_last_one() {
     let v6 = [terminating("2001:db8:244::1", true)];
     let both = endpoints(&mut index, &[ready("10.244.0.3")], &v6);
     assert_eq!(both, ["10.244.0.3:8080", "[2001:db8:244::1]:8080"]);
+}
+
+#[test]
+fn what_did_not_change_stays_the_value_that_a_backend_shares() {
+    let mut index = index();
+    let spec = |second: u16| json!({"clusterIP": "10.96.0.7", "ports": [{"name": "a", "port": 80}, {"name": "b", "port": second}]});
+    index.apply_service(&service("s", 1, &spec(81)));
+    let first = index.take_changes()[0].desired.clone().unwrap();
+    index.apply_service(&service("s", 1, &spec(82)));
+    assert!(index.take_changes().iter().all(|change| change.key.port != 80));
+    assert!(Arc::ptr_eq(&first, index.all()[0].desired.as_ref().unwrap()));
 }
 
 #[test]

@@ -214,7 +214,6 @@ fn endpoint() -> impl Strategy<Value = Value> {
     let conditions = prop::sample::select(conditions.to_vec());
     let node = prop::sample::select(vec![Value::Null, json!("n1"), json!("n2")]);
     let hints = [
-        Value::Null,
         json!({"forZones": [{"name": "a"}]}),
         json!({"forZones": [{"name": "b"}], "forNodes": [{"name": "n1"}]}),
     ];
@@ -228,8 +227,11 @@ fn endpoint() -> impl Strategy<Value = Value> {
 
 fn slice(name: &'static str) -> BoxedStrategy<discovery::EndpointSlice> {
     let family = prop::sample::select(vec!["IPv4", "IPv6"]);
-    (any_name(), family, ports(), vec(endpoint(), 0..4))
-        .prop_map(move |(service, family, mut ports, endpoints)| {
+    (any_name(), family, ports(), vec(endpoint(), 0..4), any::<bool>())
+        .prop_map(move |(service, family, mut ports, mut endpoints, hinted)| {
+            if !hinted {
+                endpoints.iter_mut().for_each(|endpoint| endpoint["hints"] = Value::Null);
+            }
             ports.as_array_mut().unwrap().iter_mut().for_each(|port| port["port"] = json!(8080));
             read(json!({
                 "metadata": {

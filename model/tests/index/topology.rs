@@ -96,8 +96,9 @@ const HINTED_LOCAL: &[&str] = &["3 za here", "4 zb here", "5 zc", "6 za"];
 const HINTED_NODES: &[&str] = &["3 za n1", "4 zb n2", "5 zc n3", "6 za n4"];
 
 #[rustfmt::skip]
-const CASES: [Case; 31] = [
+const CASES: [Case; 32] = [
     (Some("za"), Plain, &["3 za", "4 zb", "5 zc", "6 za"], &[3, 6], None),
+    (Some("za"), Plain, HINTED_LOCAL, &[3, 6], None),
     (Some("za"), External, HINTED_LOCAL, &[3, 6], Some(&[3, 4])),
     (Some("za"), InternalOpen, HINTED_LOCAL, &[3, 6], Some(&[3, 4])),
     (None, Plain, &["3 za"], &[3], None),
