@@ -273,13 +273,13 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => node_name().prop_map(Step::DeleteNode),
         1 => nodes.prop_map(|n| Step::ResetNodes(n.into_iter().flatten().collect())),
         2 => any_allow_list().prop_map(Step::AllowExternalIps),
-        4 => Just(Step::Take),
+        10 => Just(Step::Take),
     ]
 }
 
 proptest! {
     #[test]
-    fn changes_add_up_to_what_a_fresh_index_says(history in vec(any_step(), 1..40)) {
+    fn changes_add_up_to_what_a_fresh_index_says(history in vec(any_step(), 1..60)) {
         let (mut world, mut index) = (World::default(), empty_index());
         let (mut said, mut health, mut live) = (Said::default(), Health::default(), BTreeSet::new());
         for next in history.iter().chain([&Step::Take]) {
