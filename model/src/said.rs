@@ -15,13 +15,13 @@ pub(crate) struct SaidPort {
 }
 
 impl SaidPort {
-    fn is_same_port(&self, other: &Self) -> bool {
-        (self.number, self.protocol) == (other.number, other.protocol)
+    fn id(&self) -> (u16, Protocol) {
+        (self.number, self.protocol)
     }
 
     /// The same port in another list.
     pub(crate) fn find_in<'a>(&self, ports: &'a [Self]) -> Option<&'a Self> {
-        ports.iter().find(|port| port.is_same_port(self))
+        find(ports, self.id())
     }
 
     fn change(&self, service: &Arc<ObjectKey>, desired: Option<Arc<ServicePort>>) -> Change {
@@ -33,6 +33,11 @@ impl SaidPort {
     pub(crate) fn as_new(&self, service: &Arc<ObjectKey>) -> Change {
         self.change(service, Some(Arc::clone(&self.desired)))
     }
+}
+
+/// A port in a list, which is in order.
+pub(crate) fn find(ports: &[SaidPort], id: (u16, Protocol)) -> Option<&SaidPort> {
+    ports.binary_search_by_key(&id, SaidPort::id).ok().map(|at| &ports[at])
 }
 
 /// What differs, in order. What is equal stays the value that it was, which others share.

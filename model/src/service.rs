@@ -188,7 +188,7 @@ fn addresses(field: &'static str, texts: &[String], unreadable: &mut Vec<Unreada
 fn port(port: &core::ServicePort) -> Option<Port> {
     Some(Port {
         name: port.name.clone().unwrap_or_default(),
-        port: u16::try_from(port.port).ok()?,
+        port: u16::try_from(port.port).ok().filter(|p| *p != 0)?,
         protocol: port.protocol.as_deref().unwrap_or("TCP").parse().ok()?,
         node_port: port.node_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p != 0),
     })

@@ -77,6 +77,8 @@ const NO_ENDPOINTS: &[Flow] = &[
     refused(Client, Udp, "203.0.113.201:53"),
     refused(Client, Tcp, "[2001:db8:113::201]:80"),
     refused(Client, Tcp, "203.0.113.11:30081"),
+    // Its only endpoint is the ClusterIP of "web" (CVE-2021-25737).
+    refused(P1, Tcp, "10.96.0.15:80"),
 ];
 
 /// What Services ask for and do not get.

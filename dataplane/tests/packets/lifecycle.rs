@@ -78,7 +78,7 @@ fn a_deleted_service_leaves_no_element_and_its_address_is_routed_again() {
     let mut programmed = Programmed::new();
     programmed.delete("web");
     check_all(&programmed.lab, &[from_p1(WEB, Expect::Answers(&[("outside", "10.244.0.2")]))]);
-    for name in ["solo", "empty", "host", "thief"] {
+    for name in ["solo", "empty", "host", "thief", "detour"] {
         programmed.delete(name);
     }
     let rules = programmed.lab.node.nft("list table inet penstock");

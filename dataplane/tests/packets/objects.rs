@@ -131,6 +131,13 @@ fn thief(index: &mut ServiceIndex) {
     index.apply_slice(&slice("thief", &ports, &["10.244.0.3"]));
 }
 
+/// An endpoint that is another Service's address, where outside of the node somebody would answer.
+fn detour(index: &mut ServiceIndex) {
+    let spec = json!({"clusterIPs": ["10.96.0.15"], "ports": [{"port": 80}]});
+    index.apply_service(&service("detour", "u6", &spec, &[]));
+    index.apply_slice(&slice("detour", &json!([{"port": 80}]), &["10.96.0.10"]));
+}
+
 /// All of them.
 pub(crate) fn all_services(index: &mut ServiceIndex) {
     web(index);
@@ -138,4 +145,5 @@ pub(crate) fn all_services(index: &mut ServiceIndex) {
     empty(index);
     host(index);
     thief(index);
+    detour(index);
 }

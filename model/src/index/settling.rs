@@ -31,7 +31,7 @@ impl ServiceIndex {
         changes
     }
 
-    /// The ports that have an address.
+    /// The ports that have an address, in order.
     fn ports_of(&self, key: &Arc<ObjectKey>, service: &Service) -> Box<[SaidPort]> {
         let mut frontends: BTreeMap<(u16, Protocol), Vec<Frontend>> = BTreeMap::new();
         for (address, claim) in self.claims_of(key, service) {
@@ -40,33 +40,27 @@ impl ServiceIndex {
                 frontends.entry((claim.port, claim.protocol)).or_default().push(frontend);
             }
         }
+        // The first of those that are written twice, as no API server lets through.
+        let ports: BTreeMap<_, _> = service.ports.iter().rev().map(|p| ((p.port, p.protocol), p)).collect();
         let source_ranges = self.source_ranges(service);
-        let port = |((number, protocol), frontends)| {
-            let port = service.ports.iter().find(|p| (p.port, p.protocol) == (number, protocol))?;
-            Some(self.said_port(service, port, frontends, source_ranges.clone()))
+        let said = |(id, frontends)| {
+            let port = *ports.get(&id)?;
+            let claimed =
+                ServicePort { frontends, source_ranges: source_ranges.clone(), ..Default::default() };
+            Some(self.said_port(service, port, claimed))
         };
-        frontends.into_iter().filter_map(port).collect()
+        frontends.into_iter().filter_map(said).collect()
     }
 
-    fn said_port(
-        &self,
-        service: &Service,
-        port: &Port,
-        mut frontends: Vec<Frontend>,
-        source_ranges: SourceRanges,
-    ) -> SaidPort {
-        frontends.shrink_to_fit();
+    /// Fills in what does not depend on the claims.
+    fn said_port(&self, service: &Service, port: &Port, mut desired: ServicePort) -> SaidPort {
         let endpoints = self.endpoints_of(service, port);
         let chosen = topology::choose(&endpoints, self.here());
-        let mut desired = ServicePort {
-            frontends,
-            cluster: chosen.cluster,
-            local: chosen.local,
-            internal_policy: service.internal_policy,
-            external_policy: service.external_policy,
-            affinity_seconds: service.affinity_seconds,
-            source_ranges,
-        };
+        (desired.cluster, desired.local) = (chosen.cluster, chosen.local);
+        desired.internal_policy = service.internal_policy;
+        desired.external_policy = service.external_policy;
+        desired.affinity_seconds = service.affinity_seconds;
+        desired.frontends.shrink_to_fit();
         if !desired.prefers_local() {
             // Only what policy Cluster leads to is within reach.
             desired.local = desired.local.iter().filter(|e| desired.cluster.contains(e)).collect();
@@ -126,9 +120,8 @@ impl ServiceIndex {
 
     fn said_port_at(&self, flow: &Flow) -> Option<&SaidPort> {
         let owner = self.claims.owner(&flow.frontend).filter(|claim| claim.protocol == Protocol::Udp)?;
-        let ports = self.said.get(&owner.holder.service)?;
-        let mut ports = ports.iter().filter(|p| (p.number, p.protocol) == (owner.port, owner.protocol));
-        ports.find(|port| port.desired.frontends.iter().any(|f| f.address == flow.frontend))
+        let port = said::find(self.said.get(&owner.holder.service)?, (owner.port, owner.protocol))?;
+        port.desired.frontends.iter().any(|f| f.address == flow.frontend).then_some(port)
     }
 }
 

@@ -8,6 +8,7 @@ mod flows;
 mod frontends;
 mod health_checks;
 mod history;
+mod hostile;
 mod objects;
 mod refusals;
 mod said;
