@@ -1,7 +1,8 @@
 //! What a Service means: frontends, endpoints, policies. Pure: no clock, no IO, no kube client.
 //!
-//! Objects go in by `apply`, `delete` and `reset`; values come out. The dataplane reads
-//! [`ServiceIndex::take_changes`], the announcer reads [`Service`]s and [`EndpointIndex`].
+//! Objects go in by `apply`, `delete` and `reset`; values come out. The dataplane reads what differs from
+//! [`ServiceIndex::take_changes`], [`ServiceIndex::take_health_changes`] and [`ServiceIndex::take_stale_flows`], and
+//! what becomes of a connection from [`ServicePort::treatment`]; the announcer reads [`Service`]s and [`EndpointIndex`].
 
 mod address;
 mod cidr_set;
