@@ -4,13 +4,12 @@
 //! cargo run --release -p penstock-node --example one_endpoint -- 200 1000 10000 20000
 //! ```
 //! The first number is how often each is done, the others are numbers of Services; each has five endpoints, one of
-//! which goes and comes back, and then is replaced by another. That changes no verdict: what it costs less than the
-//! others is the kernel's validation, which walks through every verdict map that can be reached as soon as one verdict is added. Needs root; works in a network namespace of its own. Times are from the transaction to the
-//! kernel's answer, in milliseconds.
+//! which goes and comes back, and then is replaced by another. Needs root; works in a network namespace of its own. Times
+//! are from the transaction to the kernel's answer, in milliseconds.
 
 use std::{
-    collections::BTreeSet,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -99,9 +98,9 @@ fn service(n: u32, endpoints: u8, first: u8) -> Change {
     let address = FrontendAddress { ip: [10, 96 + a, b, c].into(), protocol: Protocol::Tcp, port: 80 };
     let port = ServicePort {
         frontends: vec![Frontend { address, kind: FrontendKind::ClusterIp }],
-        endpoints: (first..first + endpoints).map(|e| SocketAddr::from(([11 + e, a, b, c], 8080))).collect(),
-        local: BTreeSet::new(),
+        cluster: (first..first + endpoints).map(|e| SocketAddr::from(([11 + e, a, b, c], 8080))).collect(),
+        ..ServicePort::default()
     };
-    let service = ObjectKey::new("d", format!("s{n}"));
-    Change { key: PortKey { service, port: 80, protocol: Protocol::Tcp }, desired: Some(port) }
+    let service = Arc::new(ObjectKey::new("d", format!("s{n}")));
+    Change { key: PortKey { service, port: 80, protocol: Protocol::Tcp }, desired: Some(Arc::new(port)) }
 }

@@ -17,7 +17,8 @@ pub struct Flags {
     #[arg(long, value_delimiter = ',', value_parser = cidr)]
     pub cluster_cidr: Vec<IpNet>,
 
-    /// The Service ranges, of both families: no externalIP may lie in them.
+    /// The Service ranges, of both families: no externalIP may lie in them, and what no Service owns of
+    /// them is dropped. Those of the API server (kind ServiceCIDR) are added.
     #[arg(long, value_delimiter = ',', value_parser = cidr)]
     pub service_cidr: Vec<IpNet>,
 
@@ -38,7 +39,11 @@ impl Flags {
     /// What the rules depend on.
     #[must_use]
     pub fn table_config(&self) -> TableConfig {
-        TableConfig { cluster_cidrs: self.cluster_cidr.clone(), masquerade_bit: self.masquerade_bit }
+        TableConfig {
+            cluster_cidrs: self.cluster_cidr.clone(),
+            service_cidrs: self.service_cidr.clone(),
+            masquerade_bit: self.masquerade_bit,
+        }
     }
 }
 

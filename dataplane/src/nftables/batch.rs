@@ -4,10 +4,11 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use ipnet::IpNet;
 use netlink_packet_core::NLM_F_ACK;
 
 use super::{
-    row::{Field, Row, Value},
+    row::{Field, Row},
     table::TABLE,
     transaction::Transaction,
 };
@@ -22,12 +23,9 @@ const LIST_ELEMENT: u16 = 1;
 /// `enum nft_set_elem_attributes`.
 const ELEMENT_KEY: u16 = 1;
 const ELEMENT_DATA: u16 = 2;
+const ELEMENT_KEY_END: u16 = 10;
 /// `enum nft_data_attributes`.
 const DATA_VALUE: u16 = 1;
-const DATA_VERDICT: u16 = 2;
-/// `enum nft_verdict_attributes`.
-const VERDICT_CODE: u16 = 1;
-const VERDICT_CHAIN: u16 = 2;
 /// The family of the table.
 const INET: u8 = libc::NFPROTO_INET as u8;
 
@@ -174,41 +172,44 @@ fn parts(verb: Verb, rows: impl Iterator<Item = Row>) -> impl Iterator<Item = Pa
 }
 
 fn element(row: &Row) -> Attributes {
-    let key = Attributes::default().with_nested(ELEMENT_KEY, &data(&row.key));
-    let content = match &row.value {
-        Value::None => key,
-        Value::Fields(fields) => key.with_nested(ELEMENT_DATA, &data(fields)),
-        Value::Goto(chain) => key.with_nested(ELEMENT_DATA, &goto(chain)),
-    };
+    let mut content = Attributes::default().with_nested(ELEMENT_KEY, &data(&row.key, IpNet::network));
+    if row.key.iter().any(|field| matches!(field, Field::Net(_))) {
+        content = content.with_nested(ELEMENT_KEY_END, &data(&row.key, IpNet::broadcast));
+    }
+    if !row.value.is_empty() {
+        content = content.with_nested(ELEMENT_DATA, &data(&row.value, IpNet::network));
+    }
     Attributes::default().with_nested(LIST_ELEMENT, &content)
 }
 
-fn data(fields: &[Field]) -> Attributes {
-    Attributes::default().with(DATA_VALUE, &concatenation(fields))
-}
-
-fn goto(chain: &str) -> Attributes {
-    let code = libc::NFT_GOTO.to_be_bytes();
-    let verdict = Attributes::default().with(VERDICT_CODE, &code).with_text(VERDICT_CHAIN, chain);
-    Attributes::default().with_nested(DATA_VERDICT, &verdict)
+/// Of ranges one end.
+fn data(fields: &[Field], end: fn(&IpNet) -> IpAddr) -> Attributes {
+    Attributes::default().with(DATA_VALUE, &concatenation(fields, end))
 }
 
 /// In a concatenation every field fills whole registers of four bytes.
-fn concatenation(fields: &[Field]) -> Vec<u8> {
+fn concatenation(fields: &[Field], end: fn(&IpNet) -> IpAddr) -> Vec<u8> {
     let mut bytes = Vec::new();
     for field in fields {
         match field {
-            Field::Address(IpAddr::V4(ip)) => bytes.extend(ip.octets()),
-            Field::Address(IpAddr::V6(ip)) => bytes.extend(ip.octets()),
+            Field::Address(ip) => extend(&mut bytes, *ip),
+            Field::Net(net) => extend(&mut bytes, end(net)),
             Field::Protocol(protocol) => bytes.push(protocol_number(*protocol)),
             Field::Port(port) => bytes.extend(port.to_be_bytes()),
-            Field::Number(number) => bytes.extend(number.to_ne_bytes()),
+            Field::Number(number) | Field::Priority(number) => bytes.extend(number.to_ne_bytes()),
         }
         if fields.len() > 1 {
             bytes.resize(bytes.len().next_multiple_of(4), 0);
         }
     }
     bytes
+}
+
+fn extend(bytes: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => bytes.extend(ip.octets()),
+        IpAddr::V6(ip) => bytes.extend(ip.octets()),
+    }
 }
 
 #[cfg(test)]

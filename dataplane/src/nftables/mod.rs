@@ -1,29 +1,37 @@
 //! The nftables backend, in the shared layout: no chain, no rule and no map belongs to one Service. A
-//! frontend is an element of a verdict map, an endpoint an element of one global map (per protocol and family)
-//! with the frontend and an index as its key, and chains exist per *number* of endpoints. A change costs a handful of elements,
-//! because nothing that grows with the cluster has to be rewritten or read back.
+//! frontend is an element of a map to a number that stands for a `chain`, an endpoint an element of one global map (per
+//! protocol and family) with the frontend and an index as its key, and chains exist per *number* of endpoints. A change
+//! costs a handful of elements, because nothing that grows with the cluster has to be rewritten, read back or walked through.
+//!
+//! Between its lookups a packet carries what was found in `meta priority`, the only scratch register that is not somebody
+//! else's: the kernel sets it anew for IPv4 that it forwards, and we reset it behind the translation. So the first packet of a
+//! translated connection has the usual priority, whatever its socket asked for.
 //!
 //! [`Slots`] decide (pure), a [`Transaction`] is the decision. What changes elements alone goes to the kernel by [`Netlink`];
 //! loads and new chains are written down by `text` and run by [`Nft`]. A `row` says how an element stands in its set, for both.
 
 mod batch;
+mod chain;
+mod chain_rules;
 mod netlink;
 mod nft;
 mod row;
 mod slots;
 mod table;
 mod text;
+mod token;
 mod touch;
 mod transaction;
 mod watch;
 
+pub use chain::{Chain, Choice, Send, Target};
 pub use netlink::Netlink;
 pub use nft::{Nft, NftError};
 pub use slots::Slots;
 pub use table::TableConfig;
 pub use text::encode as script;
 pub use touch::Touched;
-pub use transaction::{Chain, Element, ElementKey, Transaction};
+pub use transaction::{Element, ElementKey, Transaction};
 pub use watch::{OwnCommits, OwnPort, Paused, TableWatch};
 
 use penstock_model::Change;
@@ -73,7 +81,8 @@ impl Backend for Nftables {
         self.slots = None;
         let mut slots = Slots::default();
         let transaction = slots.apply(all);
-        let script = table::replace(&self.config) + &text::encode(&transaction, &self.config);
+        let script =
+            table::remove() + &table::define(&self.config) + &text::encode(&transaction, &self.config);
         self.nft.run(&script).await?;
         let programmed = slots.programmed();
         self.slots = Some(slots);

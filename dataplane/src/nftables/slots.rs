@@ -5,50 +5,51 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
+    net::SocketAddr,
 };
 
-use penstock_model::{Change, Family, Frontend, FrontendAddress, PortKey, ServicePort};
+use penstock_model::{Change, PortKey};
 
-use super::transaction::{Chain, Element, ElementKey, Transaction};
+use super::{
+    chain::Chain,
+    token::PortNumbers,
+    transaction::{Element, ElementKey, Transaction},
+};
 use crate::Programmed;
+
+mod port;
+mod view;
+
+use port::Port;
+use view::View;
 
 /// What the table holds.
 #[derive(Clone, Debug, Default)]
 pub struct Slots {
     ports: HashMap<PortKey, Port>,
-    /// How many Service ports have the local endpoint address.
-    hairpins: HashMap<IpAddr, usize>,
-    /// Numbers of endpoints that have chains; these stay until the next load.
-    chains: BTreeSet<u32>,
+    numbers: PortNumbers,
+    /// How many Service ports have the element, of those that several may have.
+    shared: HashMap<Element, usize>,
+    /// Those that exist; they stay until the next load.
+    chains: BTreeSet<Chain>,
     programmed: Programmed,
-}
-
-/// One programmed Service port.
-#[derive(Clone, Debug, Default)]
-struct Port {
-    /// Shared with the index.
-    desired: Arc<ServicePort>,
-    v4: Vec<SocketAddr>,
-    v6: Vec<SocketAddr>,
 }
 
 impl Slots {
     /// Takes changes as done and returns what has to be done for them.
     pub fn apply(&mut self, changes: &[Change]) -> Transaction {
         let mut transaction = Transaction::default();
-        let mut hairpins_before = BTreeMap::new();
+        let mut shared_before = BTreeMap::new();
         for change in changes {
             let old = self.ports.remove(&change.key).unwrap_or_default();
-            let new = change.desired.as_ref().map_or_else(Port::default, |desired| old.succeed(desired));
+            let new = self.succeed(&old, change);
             diff_ports(&old, &new, &mut transaction);
-            self.count_hairpins(&old, &new, &mut hairpins_before);
+            self.count_shared(&old, &new, &mut shared_before);
             if change.desired.is_some() {
                 self.ports.insert(change.key.clone(), new);
             }
         }
-        self.diff_hairpins(&hairpins_before, &mut transaction);
+        self.diff_shared(&shared_before, &mut transaction);
         self.require_chains(&mut transaction);
         self.count(&transaction);
         transaction
@@ -60,40 +61,54 @@ impl Slots {
         self.programmed
     }
 
-    /// Remembers in `before` whether an address was there when the batch began.
-    fn count_hairpins(&mut self, old: &Port, new: &Port, before: &mut BTreeMap<IpAddr, bool>) {
-        let (old, new) = (old.desired.hairpins(), new.desired.hairpins());
-        for ip in old.difference(&new) {
-            before.entry(*ip).or_insert(true);
-            if let Some(count) = self.hairpins.get_mut(ip) {
+    /// A port keeps its number as long as it has affinity.
+    fn succeed(&mut self, old: &Port, change: &Change) -> Port {
+        let desired = change.desired.clone().unwrap_or_default();
+        let number = match (old.number, desired.affinity_seconds) {
+            (number, Some(_)) => Some(number.unwrap_or_else(|| self.numbers.take(&change.key))),
+            (Some(number), None) => {
+                self.numbers.release(&change.key, number);
+                None
+            }
+            (None, None) => None,
+        };
+        old.succeed(desired, number)
+    }
+
+    /// Remembers in `before` whether an element was there when the batch began.
+    fn count_shared(&mut self, old: &Port, new: &Port, before: &mut BTreeMap<Element, bool>) {
+        let (old, new) = (old.shared(), new.shared());
+        for element in old.difference(&new) {
+            before.entry(*element).or_insert(true);
+            if let Some(count) = self.shared.get_mut(element) {
                 *count -= 1;
                 if *count == 0 {
-                    self.hairpins.remove(ip);
+                    self.shared.remove(element);
                 }
             }
         }
-        for ip in new.difference(&old) {
-            before.entry(*ip).or_insert(self.hairpins.contains_key(ip));
-            *self.hairpins.entry(*ip).or_default() += 1;
+        for element in new.difference(&old) {
+            before.entry(*element).or_insert(self.shared.contains_key(element));
+            *self.shared.entry(*element).or_default() += 1;
         }
     }
 
-    fn diff_hairpins(&self, before: &BTreeMap<IpAddr, bool>, transaction: &mut Transaction) {
-        for (ip, was) in before {
-            match (was, self.hairpins.contains_key(ip)) {
-                (true, false) => transaction.deletes.push(ElementKey::Hairpin(*ip)),
-                (false, true) => transaction.adds.push(Element::Hairpin(*ip)),
+    fn diff_shared(&self, before: &BTreeMap<Element, bool>, transaction: &mut Transaction) {
+        for (element, was) in before {
+            match (was, self.shared.contains_key(element)) {
+                (true, false) => transaction.deletes.push(element.key()),
+                (false, true) => transaction.adds.push(*element),
                 _ => {}
             }
         }
     }
 
     fn require_chains(&mut self, transaction: &mut Transaction) {
-        for element in &transaction.adds {
-            if let Element::Service { chain, .. } = element
-                && self.chains.insert(chain.endpoints())
-            {
-                transaction.chains.insert(chain.endpoints());
+        for chain in transaction.adds.iter().filter_map(Element::chain) {
+            if !self.chains.contains(&chain) {
+                let new: Vec<Chain> =
+                    chain.block().into_iter().filter(|chain| self.chains.insert(*chain)).collect();
+                transaction.chains.extend(new);
             }
         }
     }
@@ -115,71 +130,15 @@ impl Slots {
 fn counter<'a>(programmed: &'a mut Programmed, key: &ElementKey) -> Option<&'a mut u64> {
     match key {
         ElementKey::Service(_) | ElementKey::Refused(_) => Some(&mut programmed.frontends),
-        ElementKey::Endpoint(..) => Some(&mut programmed.endpoints),
-        ElementKey::Hairpin(_) => None,
-    }
-}
-
-impl Port {
-    /// The port as desired, with as many endpoints as possible at the index they have now.
-    fn succeed(&self, desired: &Arc<ServicePort>) -> Self {
-        let of_family = |family| desired.cluster.of(family).iter().copied().collect();
-        Self {
-            desired: Arc::clone(desired),
-            v4: reassign(&self.v4, &of_family(Family::IPv4)),
-            v6: reassign(&self.v6, &of_family(Family::IPv6)),
-        }
-    }
-
-    fn slots(&self, frontend: &FrontendAddress) -> &[SocketAddr] {
-        if frontend.ip.is_ipv4() { &self.v4 } else { &self.v6 }
-    }
-
-    fn frontend(&self, address: &FrontendAddress) -> Option<&Frontend> {
-        self.desired.frontends.iter().find(|f| f.address == *address)
-    }
-
-    /// The elements of a frontend; equal positions have equal keys, the first apart.
-    fn elements(&self, frontend: Option<&Frontend>) -> impl Iterator<Item = Element> {
-        frontend.into_iter().flat_map(|frontend| {
-            let slots = self.slots(&frontend.address);
-            let endpoints = (0_u32..).zip(slots).map(|(index, to)| Element::Endpoint {
-                frontend: frontend.address,
-                index,
-                to: *to,
-            });
-            std::iter::once(entry(frontend, slots.len())).chain(endpoints)
-        })
-    }
-}
-
-/// What a packet to the frontend finds first.
-fn entry(frontend: &Frontend, endpoints: usize) -> Element {
-    let address = frontend.address;
-    // The index that a packet draws has 32 bits; no API server holds that many endpoints.
-    let count = u32::try_from(endpoints).unwrap_or(u32::MAX);
-    match (count, frontend.kind.is_external()) {
-        (0, _) => Element::Refused(address),
-        (count, false) => Element::Service { frontend: address, chain: Chain::Cluster(count) },
-        (count, true) => Element::Service { frontend: address, chain: Chain::External(count) },
+        ElementKey::Endpoint(..) | ElementKey::Token(..) => Some(&mut programmed.endpoints),
+        _ => None,
     }
 }
 
 fn diff_ports(old: &Port, new: &Port, transaction: &mut Transaction) {
     let gone = old.desired.frontends.iter().filter(|f| new.frontend(&f.address).is_none());
     for address in gone.chain(&new.desired.frontends).map(|f| &f.address) {
-        let mut before = old.elements(old.frontend(address));
-        let mut after = new.elements(new.frontend(address));
-        loop {
-            match (before.next(), after.next()) {
-                (None, None) => break,
-                (before, after) if before == after => {}
-                (before, after) => {
-                    transaction.deletes.extend(before.map(|element| element.key()));
-                    transaction.adds.extend(after);
-                }
-            }
-        }
+        View::diff(&old.view(address), &new.view(address), transaction);
     }
 }
 

@@ -1,29 +1,42 @@
-//! The rules of the table `inet penstock`: those that always stand, and the chains per number of endpoints.
+//! The rules of the table `inet penstock` that always stand, and its sets.
 
 use std::fmt::Write as _;
 
 use ipnet::IpNet;
 use penstock_model::Protocol;
 
+use super::{chain::Target, row::Priority};
+
 /// Family and name of the only table that is ours.
 pub(super) const TABLE: &str = "inet penstock";
 
 /// All that a Service port can have.
-const PROTOCOLS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+pub(super) const PROTOCOLS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+
+/// The end of the names of an IP family's sets, and its name in rules.
+pub(super) const FAMILIES: [(&str, &str); 2] = [("4", "ip"), ("6", "ip6")];
+
+/// Endpoints of the node stand at indexes from here on.
+pub(super) const LOCAL_OFFSET: u32 = 1 << 31;
+
+/// How many clients of Services with affinity are remembered, per family. Others get an endpoint all the same.
+const CLIENTS: u32 = 1 << 20;
 
 /// What the rules depend on besides Services.
 #[derive(Clone, Debug)]
 pub struct TableConfig {
     /// The cluster's Pod ranges. Traffic to a ClusterIP from elsewhere is masqueraded; for a family
-    /// without a range nothing is.
+    /// without a range nothing is, and nobody counts as a pod.
     pub cluster_cidrs: Vec<IpNet>,
+    /// The Service ranges: what no Service owns of them is dropped.
+    pub service_cidrs: Vec<IpNet>,
     /// The bit (0 to 31) of the packet mark that asks for masquerading.
     pub masquerade_bit: u8,
 }
 
 impl Default for TableConfig {
     fn default() -> Self {
-        Self { cluster_cidrs: Vec::new(), masquerade_bit: 14 }
+        Self { cluster_cidrs: Vec::new(), service_cidrs: Vec::new(), masquerade_bit: 14 }
     }
 }
 
@@ -32,12 +45,21 @@ impl TableConfig {
         1 << self.masquerade_bit
     }
 
-    fn cluster_cidrs(&self, v4: bool) -> String {
-        // nft refuses ranges that overlap.
-        let nets = IpNet::aggregate(&self.cluster_cidrs);
-        let nets = nets.iter().filter(|net| net.addr().is_ipv4() == v4).map(ToString::to_string);
-        nets.collect::<Vec<_>>().join(", ")
+    pub(super) fn has_cluster_cidr(&self, n: &str) -> bool {
+        !ranges(&self.cluster_cidrs, n).is_empty()
     }
+}
+
+fn ranges(nets: &[IpNet], n: &str) -> String {
+    // nft refuses ranges that overlap.
+    let nets = IpNet::aggregate(&nets.to_vec());
+    let nets = nets.iter().filter(|net| net.addr().is_ipv4() == (n == "4")).map(ToString::to_string);
+    nets.collect::<Vec<_>>().join(", ")
+}
+
+/// The key of all maps of frontends.
+pub(super) fn frontend(ip: &str) -> String {
+    format!("{ip} daddr . meta l4proto . th dport")
 }
 
 /// Takes the table away. Adding it first makes that no error where there is none.
@@ -45,116 +67,180 @@ pub(super) fn remove() -> String {
     format!("add table {TABLE}\ndelete table {TABLE}\n")
 }
 
-/// An empty table in place of whatever stood there; the elements follow in the same transaction.
-pub(super) fn replace(config: &TableConfig) -> String {
-    let mark = config.mark();
-    let unmarked = !mark;
-    let sets: String = [("4", "ip"), ("6", "ip6")].iter().map(|(n, ip)| sets(n, ip)).collect();
-    let remove = remove();
+/// The table without Services; the elements follow in the same transaction. Nothing of it stands there before.
+pub(super) fn define(config: &TableConfig) -> String {
+    let sets: String = FAMILIES.map(|(n, ip)| sets(n, ip)).concat();
+    let marking = marking(config.mark());
+    let services = services();
+    let filters = filters();
     format!(
-        "{remove}table {TABLE} {{
+        "table {TABLE} {{
 {sets}
-  # The bit that kube-proxy uses too: network plugins know it and leave it alone.
+  # A number to the chain that it stands for: the only verdict maps, because the kernel walks through all of such a map
+  # when a verdict is added anywhere.
+  map chains {{ typeof meta priority : verdict; }}
+  map token-chains {{ typeof meta priority : verdict; }}
+{marking}{services}{filters}}}
+"
+    ) + &ranges_of("cluster", &config.cluster_cidrs)
+        + &ranges_of("service-cidrs", &config.service_cidrs)
+}
+
+fn ranges_of(set: &str, nets: &[IpNet]) -> String {
+    let mut text = String::new();
+    for (n, _) in FAMILIES {
+        let nets = ranges(nets, n);
+        if !nets.is_empty() {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "add element {TABLE} {set}{n} {{ {nets} }}");
+        }
+    }
+    text
+}
+
+fn sets(n: &str, ip: &str) -> String {
+    let address = if n == "4" { "ipv4_addr" } else { "ipv6_addr" };
+    let frontend = frontend(ip);
+    let numbers = ["services", "inside", "outside", "affine", "choices", "choices-local"];
+    let numbers = numbers.map(|map| format!("  map {map}{n} {{ typeof {frontend} : meta priority; }}\n"));
+    format!(
+        "  set cluster{n} {{ type {address}; flags interval; }}
+  set service-cidrs{n} {{ type {address}; flags interval; }}
+  set cluster-ips{n} {{ typeof {ip} daddr; }}
+  set refused{n} {{ typeof {frontend}; }}
+  set firewalled{n} {{ typeof {frontend}; }}
+  set sources{n} {{ typeof {frontend} . {ip} saddr; flags interval; }}
+  set hairpin{n} {{ typeof {ip} saddr . {ip} daddr; }}
+  map affinity{n} {{
+    typeof {ip} saddr . meta priority : meta priority; flags dynamic,timeout; size {CLIENTS};
+  }}
+"
+    ) + &numbers.concat()
+        + &PROTOCOLS.map(|protocol| endpoint_maps(n, ip, protocol.lower())).concat()
+}
+
+/// One map a protocol: with one map for all, its value would be `th dport`, and nft 1.0.6 cannot add a rule
+/// that uses such a map later than the map (\"conflicting protocols specified: ip vs. th\"). The modulus
+/// only declares the index's type.
+fn endpoint_maps(n: &str, ip: &str, protocol: &str) -> String {
+    let key = format!("typeof {ip} daddr . {protocol} dport");
+    let address = format!("{ip} daddr . {protocol} dport");
+    format!(
+        "  map {protocol}-endpoints{n} {{ {key} . numgen random mod 65536 : {address}; }}
+  map {protocol}-tokens{n} {{ {key} . numgen random mod 65536 : meta priority; }}
+  map {protocol}-holders{n} {{ {key} . meta priority : {address}; }}
+  map {protocol}-holders-local{n} {{ {key} . meta priority : {address}; }}
+"
+    )
+}
+
+fn marking(mark: u32) -> String {
+    let unmarked = !mark;
+    let ours = Priority(super::chain::OURS);
+    format!(
+        "  # The bit that kube-proxy uses too: network plugins know it and leave it alone.
   chain mark-masquerade {{ meta mark set meta mark | {mark:#x}; }}
   chain masquerade-marked {{ meta mark set meta mark & {unmarked:#x}; masquerade fully-random; }}
-  chain reject-connection {{
-    meta l4proto tcp reject with tcp reset
-    reject with icmpx type port-unreachable
-  }}
-  chain services {{
-    ip daddr . meta l4proto . th dport vmap @services4
-    ip6 daddr . meta l4proto . th dport vmap @services6
-  }}
-  chain refusals {{
-    ip daddr . meta l4proto . th dport vmap @refused4
-    ip6 daddr . meta l4proto . th dport vmap @refused6
-  }}
-  chain prerouting {{ type nat hook prerouting priority dstnat; jump services; }}
-  # -100 is dstnat, a name that nft 1.0.6 does not know for this hook.
-  chain output {{ type nat hook output priority -100; jump services; }}
   chain postrouting {{
     type nat hook postrouting priority srcnat;
+    # What chose the endpoint is not to choose a queue too.
+    ct status & dnat == dnat meta priority & {ours} == {ours} meta priority set none
     meta mark & {mark:#x} != 0 goto masquerade-marked
     ct status & dnat == dnat ip saddr . ip daddr @hairpin4 masquerade fully-random
     ct status & dnat == dnat ip6 saddr . ip6 daddr @hairpin6 masquerade fully-random
   }}
-  # NAT chains cannot reject. Before -100, so that the output hook still shows the frontend's address.
-  chain filter-input {{ type filter hook input priority -110; ct state new jump refusals; }}
+"
+    )
+}
+
+/// From the frontend to its chain. Only the first packet of a connection comes here.
+fn services() -> String {
+    let look_up =
+        |map: &str, then: &str| FAMILIES.map(|(n, ip)| format!("    {then} {} map @{map}{n}", frontend(ip)));
+    let set = "meta priority set";
+    let [service4, service6] = look_up("services", set);
+    let [inside4, inside6] = look_up("inside", set);
+    let [outside4, outside6] = look_up("outside", set);
+    let (drop, short) = (Priority(Target::Drop.number()), Priority(Target::ShortCircuit.number()));
+    format!(
+        "  chain services {{
+{service4} goto dispatch
+{service6} goto dispatch
+  }}
+  chain dispatch {{
+    meta priority vmap @chains
+    meta priority {short} goto short-circuit
+    meta priority {drop} drop
+  }}
+  # External policy Local is for those who come from outside.
+  chain short-circuit {{
+    ip saddr @cluster4 {} goto decided
+    ip6 saddr @cluster6 {} goto decided
+    fib saddr type local jump mark-masquerade
+    fib saddr type local {} goto decided
+    fib saddr type local {} goto decided
+{outside4} goto decided
+{outside6} goto decided
+  }}
+  chain decided {{
+    meta priority vmap @chains
+    meta priority {drop} drop
+  }}
+  chain prerouting {{ type nat hook prerouting priority dstnat; jump services; }}
+  # -100 is dstnat, a name that nft 1.0.6 does not know for this hook.
+  chain output {{ type nat hook output priority -100; jump services; }}
+",
+        inside4.trim_start(),
+        inside6.trim_start(),
+        inside4.trim_start(),
+        inside6.trim_start(),
+    )
+}
+
+/// NAT chains cannot reject. Those before -100 still see the frontend's address in the output hook.
+fn filters() -> String {
+    let [(four, six)] = [(frontend("ip"), frontend("ip6"))];
+    format!(
+        "  chain source-ranges {{
+    {four} @firewalled4 {four} . ip saddr != @sources4 drop
+    {six} @firewalled6 {six} . ip6 saddr != @sources6 drop
+  }}
+  chain reject-connection {{
+    meta l4proto tcp reject with tcp reset
+    reject with icmpx type port-unreachable
+  }}
+  chain refusals {{
+    {four} @refused4 goto reject-connection
+    {six} @refused6 goto reject-connection
+  }}
+  # What still has such an address has not been translated: no port of the Service, or no Service.
+  chain leftovers {{
+    ip daddr @cluster-ips4 goto reject-connection
+    ip6 daddr @cluster-ips6 goto reject-connection
+    ip daddr @service-cidrs4 drop
+    ip6 daddr @service-cidrs6 drop
+  }}
+  # Before translation, for everybody, and also where there is no endpoint.
+  chain filter-prerouting {{ type filter hook prerouting priority -110; ct state new jump source-ranges; }}
+  chain filter-input {{
+    type filter hook input priority -110;
+    ct state new jump refusals
+    ct state new jump leftovers
+  }}
   chain filter-forward {{
     type filter hook forward priority -110;
     # Connection tracking does not translate what it finds invalid (kubernetes issue 74839). A late answer of an endpoint would reach the
     # client from an address that it does not know, and the client would reset the connection.
     ct state invalid drop
     ct state new jump refusals
+    ct state new jump leftovers
   }}
-  chain filter-output {{ type filter hook output priority -110; ct state new jump refusals; }}
-}}
-"
-    ) + &cluster_elements(config)
-}
-
-fn sets(n: &str, ip: &str) -> String {
-    let address = if n == "4" { "ipv4_addr" } else { "ipv6_addr" };
-    format!(
-        "  set cluster{n} {{ type {address}; flags interval; }}
-  map services{n} {{ typeof {ip} daddr . meta l4proto . th dport : verdict; }}
-  map refused{n} {{ typeof {ip} daddr . meta l4proto . th dport : verdict; }}
-  set hairpin{n} {{ typeof {ip} saddr . {ip} daddr; }}
-"
-    ) + &PROTOCOLS.map(|protocol| endpoint_map(n, ip, protocol)).concat()
-}
-
-/// One map a protocol: with one map for all, its value would be `th dport`, and nft 1.0.6 cannot add a rule
-/// that uses such a map later than the map (\"conflicting protocols specified: ip vs. th\"). The modulus
-/// only declares the index's type.
-fn endpoint_map(n: &str, ip: &str, protocol: Protocol) -> String {
-    let protocol = protocol.lower();
-    format!(
-        "  map {protocol}-endpoints{n} {{
-    typeof {ip} daddr . {protocol} dport . numgen random mod 65536 : {ip} daddr . {protocol} dport
+  chain filter-output {{
+    type filter hook output priority -110;
+    ct state new jump source-ranges
+    ct state new jump refusals
   }}
+  chain filter-output-translated {{ type filter hook output priority -90; ct state new jump leftovers; }}
 "
-    )
-}
-
-fn cluster_elements(config: &TableConfig) -> String {
-    let mut text = String::new();
-    for (set, v4) in [("cluster4", true), ("cluster6", false)] {
-        let nets = config.cluster_cidrs(v4);
-        if !nets.is_empty() {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "add element {TABLE} {set} {{ {nets} }}");
-        }
-    }
-    text
-}
-
-/// The chains that choose among `count` endpoints. They are shared by all frontends with so many.
-pub(super) fn chains(count: u32, config: &TableConfig) -> String {
-    let mut text = String::new();
-    let mut chain = |name: &str, rules: &[String]| {
-        let _ = writeln!(text, "add chain {TABLE} {name}-{count}");
-        for rule in rules {
-            let _ = writeln!(text, "add rule {TABLE} {name}-{count} {rule}");
-        }
-    };
-    let goto_pick = format!("goto pick-{count}");
-    let picks =
-        PROTOCOLS.map(|protocol| [pick("ip", "4", protocol, count), pick("ip6", "6", protocol, count)]);
-    chain("pick", picks.as_flattened());
-    chain("external", &["jump mark-masquerade".into(), goto_pick.clone()]);
-    let off_cluster = [("ip", "4", true), ("ip6", "6", false)]
-        .iter()
-        .filter(|(_, _, v4)| !config.cluster_cidrs(*v4).is_empty())
-        .map(|(ip, n, _)| format!("{ip} saddr != @cluster{n} jump mark-masquerade"));
-    chain("cluster", &off_cluster.chain([goto_pick]).collect::<Vec<_>>());
-    text
-}
-
-fn pick(ip: &str, n: &str, protocol: Protocol, count: u32) -> String {
-    let protocol = protocol.lower();
-    format!(
-        "dnat {ip} to {ip} daddr . {protocol} dport . numgen random mod {count} \
-         map @{protocol}-endpoints{n}"
     )
 }

@@ -68,6 +68,11 @@ impl Running {
         });
     }
 
+    /// Whether a frontend is rejected for want of endpoints.
+    pub(crate) fn refuses(&self, frontend: &str) -> bool {
+        self.node.nft("list set inet penstock refused4").contains(frontend)
+    }
+
     pub(crate) fn has(&self, element: &str) -> bool {
         self.node.nft("list ruleset").contains(element)
     }
@@ -125,7 +130,7 @@ fn nothing_is_touched_before_all_lists_have_arrived() {
     assert!(agent.has("a predecessor's") && !agent.readiness.is_ready());
     go.send(()).unwrap();
     agent.wait("the first load", || agent.readiness.is_ready());
-    assert!(agent.has("10.96.0.10 . tcp . 80 : goto cluster-1") && !agent.has("a predecessor's"));
+    assert!(agent.has("10.96.0.10 . tcp . 80 : 8800:1") && !agent.has("a predecessor's"));
 }
 
 #[test]
@@ -134,7 +139,7 @@ fn rules_removed_from_outside_come_back_with_the_next_change() {
     agent.node.nft("delete table inet penstock");
     let update = Update::Apply(web("10.96.0.20"));
     events.unbounded_send(Event::Service(Box::new(update))).unwrap();
-    agent.wait("all rules", || agent.has("10.96.0.20 . tcp . 80 : goto cluster-1"));
+    agent.wait("all rules", || agent.has("10.96.0.20 . tcp . 80 : 8800:1"));
     assert!(agent.has("hairpin4") && !agent.has("10.96.0.10"));
 }
 
@@ -151,7 +156,7 @@ fn not_ready_while_the_kernel_is_in_doubt() {
     agent.wait("not ready", || !agent.readiness.is_ready());
     alias.restore();
     agent.wait("ready again", || agent.readiness.is_ready());
-    assert!(agent.has("10.96.0.20 . tcp . 80 : goto cluster-1"));
+    assert!(agent.has("10.96.0.20 . tcp . 80 : 8800:1"));
 }
 
 #[test]
@@ -169,7 +174,7 @@ fn external_ips_come_and_go_with_the_policies() {
     agent.wait("the externalIP", || agent.has("80.11.12.10 . tcp . 80"));
     events.unbounded_send(policies(&["80.11.12.11/32"])).unwrap();
     agent.wait("no externalIP", || !agent.has("80.11.12.10"));
-    assert!(agent.has("10.96.0.10 . tcp . 80 : goto cluster-1"));
+    assert!(agent.has("10.96.0.10 . tcp . 80 : 8800:1"));
 }
 
 #[test]
@@ -177,5 +182,5 @@ fn rules_stay_when_the_agent_ends() {
     let (agent, events) = Running::listed();
     agent.until.cancel();
     agent.wait("the agent to end", || events.is_closed());
-    assert!(agent.has("10.96.0.10 . tcp . 80 : goto cluster-1"));
+    assert!(agent.has("10.96.0.10 . tcp . 80 : 8800:1"));
 }

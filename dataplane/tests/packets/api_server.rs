@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{agent::Running, lab::slice, namespace::Namespace};
 
 const EXTERNAL_IP: &str = "80.11.12.10 . tcp . 80";
-const SERVED: &str = "10.96.0.10 . tcp . 80 : goto cluster-2";
+const SERVED: &str = "10.96.0.10 . tcp . 80 : 8800:2";
 
 /// The API server, and what is written to it. It ends with this value, before its directory does.
 struct Cluster {
@@ -105,7 +105,7 @@ fn what_is_written_to_the_api_server_is_programmed() {
     agent.wait("the first load", || agent.readiness.is_ready());
 
     runtime.block_on(cluster.create_service());
-    agent.wait("a refusal", || agent.has("10.96.0.10 . tcp . 80 : goto reject-connection"));
+    agent.wait("a refusal", || agent.refuses("10.96.0.10 . tcp . 80"));
     runtime.block_on(cluster.create_slice());
     agent.wait("the endpoints", || agent.has(SERVED));
     // A Service that is handed to another proxy leaves the watch: for us it is gone.

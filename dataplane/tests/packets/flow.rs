@@ -16,13 +16,20 @@ use crate::{
 /// How long a flow may take to show what it has to show. It never takes so long unless it fails.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Who answers, and the source that it sees.
+pub(crate) type Answers = &'static [(&'static str, &'static str)];
+
 /// What has to come of a flow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Expect {
     /// Each of these answers, and no other, by the server's name and the source that it sees.
-    Answers(&'static [(&'static str, &'static str)]),
+    Answers(Answers),
+    /// The same, among refusals.
+    Some(Answers),
     /// Refused, before any time-out.
     Refused,
+    /// No answer. Without a rule somebody would give one.
+    Dropped,
 }
 
 /// A sender, a destination, and what has to come of it.
@@ -38,6 +45,21 @@ pub(crate) struct Flow {
     pub(crate) expect: Expect,
 }
 
+/// The sender gets each of these answers.
+pub(crate) const fn answers(from: Sender, protocol: Protocol, to: &'static str, answers: Answers) -> Flow {
+    Flow { from, protocol, to, expect: Expect::Answers(answers) }
+}
+
+/// The sender is refused.
+pub(crate) const fn refused(from: Sender, protocol: Protocol, to: &'static str) -> Flow {
+    Flow { from, protocol, to, expect: Expect::Refused }
+}
+
+/// The sender gets nothing.
+pub(crate) const fn dropped(from: Sender, protocol: Protocol, to: &'static str) -> Flow {
+    Flow { from, protocol, to, expect: Expect::Dropped }
+}
+
 impl Flow {
     /// Sends packets until all expected answers came, or something else did.
     ///
@@ -50,10 +72,12 @@ impl Flow {
         let expected = missing.clone();
         while Instant::now() < deadline {
             match (self.attempt(lab), self.expect) {
-                (Outcome::Refused, Expect::Refused) => return Ok(()),
+                (Outcome::Refused, Expect::Refused) | (Outcome::Silent, Expect::Dropped) => return Ok(()),
                 // A lost packet, or ICMP errors beyond the kernel's rate.
-                (Outcome::Silent, _) => {}
-                (Outcome::Answered(answer), Expect::Answers(_)) if expected.contains(&answer) => {
+                (Outcome::Silent, _) | (Outcome::Refused, Expect::Some(_)) => {}
+                (Outcome::Answered(answer), Expect::Answers(_) | Expect::Some(_))
+                    if expected.contains(&answer) =>
+                {
                     missing.remove(&answer);
                     if missing.is_empty() {
                         return Ok(());
@@ -72,8 +96,8 @@ impl Flow {
 
     fn answers(&self) -> BTreeSet<Answer> {
         let answers = match self.expect {
-            Expect::Answers(answers) => answers,
-            Expect::Refused => &[],
+            Expect::Answers(answers) | Expect::Some(answers) => answers,
+            Expect::Refused | Expect::Dropped => &[],
         };
         let answers = answers.iter().map(|(by, seen)| (by.to_string(), seen.parse().unwrap()));
         answers.map(|(by, seen)| Answer { by, seen }).collect()
@@ -82,6 +106,9 @@ impl Flow {
 
 /// Checks all flows and panics with every sentence at once.
 pub(crate) fn check_all(lab: &Lab, flows: &[Flow]) {
-    let wrong: Vec<String> = flows.iter().filter_map(|flow| flow.check(lab).err()).collect();
+    let wrong: Vec<String> = std::thread::scope(|scope| {
+        let checks: Vec<_> = flows.iter().map(|flow| scope.spawn(|| flow.check(lab))).collect();
+        checks.into_iter().filter_map(|check| check.join().unwrap().err()).collect()
+    });
     assert!(wrong.is_empty(), "{} of {} flows are wrong:\n{}", wrong.len(), flows.len(), wrong.join("\n"));
 }

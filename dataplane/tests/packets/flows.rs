@@ -1,14 +1,12 @@
 //! The table of flows.
 
-use penstock_model::Protocol::{self, Tcp, Udp};
+use penstock_model::Protocol::{Tcp, Udp};
 
 use crate::{
-    flow::{Expect, Flow, check_all},
-    lab::Sender::{self, Client, Node, P1},
+    flow::{Answers, Flow, answers, check_all, dropped, refused},
+    lab::Sender::{Client, Node, P1},
     objects::Programmed,
 };
-
-type Answers = &'static [(&'static str, &'static str)];
 
 /// Sources kept; p1 reaching itself sees the node (hairpin).
 const KEPT4: Answers = &[("p1", "10.244.0.1"), ("p2", "10.244.0.2")];
@@ -16,14 +14,6 @@ const KEPT6: Answers = &[("p1", "2001:db8:244::1"), ("p2", "2001:db8:244::2")];
 /// Masqueraded: the node's address on the way to the Pod.
 const MASQUERADED4: Answers = &[("p1", "10.244.0.1"), ("p2", "10.244.0.1")];
 const MASQUERADED6: Answers = &[("p1", "2001:db8:244::1"), ("p2", "2001:db8:244::1")];
-
-const fn answers(from: Sender, protocol: Protocol, to: &'static str, answers: Answers) -> Flow {
-    Flow { from, protocol, to, expect: Expect::Answers(answers) }
-}
-
-const fn refused(from: Sender, protocol: Protocol, to: &'static str) -> Flow {
-    Flow { from, protocol, to, expect: Expect::Refused }
-}
 
 /// ClusterIPs.
 const CLUSTER_IP: &[Flow] = &[
@@ -89,12 +79,26 @@ const NOT_TAKEN: &[Flow] = &[
     answers(Client, Tcp, "80.11.12.10:80", MASQUERADED4),
     answers(Client, Tcp, "80.11.12.10:81", &[("p2", "10.244.0.1")]),
     answers(P1, Tcp, "10.96.0.14:80", &[("p2", "10.244.0.2")]),
-    // An address in the Service range that is nobody's is routed on (later: dropped).
-    answers(P1, Tcp, "10.96.0.99:80", &[("outside", "10.244.0.2")]),
+];
+
+/// ClusterIPs that have no such port, and addresses of the Service ranges that no Service has. "outside" would answer.
+const NOT_OWNED: &[Flow] = &[
+    refused(P1, Tcp, "10.96.0.11:443"),
+    refused(P1, Udp, "10.96.0.11:80"),
+    refused(P1, Tcp, "[2001:db8:96::11]:443"),
+    refused(P1, Udp, "[2001:db8:96::11]:80"),
+    refused(Node, Tcp, "10.96.0.11:443"),
+    refused(Node, Udp, "10.96.0.11:80"),
+    refused(Node, Tcp, "[2001:db8:96::11]:443"),
+    dropped(P1, Tcp, "10.96.0.99:80"),
+    dropped(P1, Udp, "10.96.0.99:80"),
+    dropped(P1, Tcp, "[2001:db8:96::99]:80"),
+    dropped(Node, Tcp, "10.96.0.99:80"),
+    dropped(Node, Udp, "[2001:db8:96::99]:80"),
 ];
 
 #[test]
 fn nftables_forwards_every_flow() {
     let programmed = Programmed::new();
-    check_all(&programmed.lab, &[CLUSTER_IP, EXTERNAL, NO_ENDPOINTS, NOT_TAKEN].concat());
+    check_all(&programmed.lab, &[CLUSTER_IP, EXTERNAL, NO_ENDPOINTS, NOT_TAKEN, NOT_OWNED].concat());
 }

@@ -20,6 +20,8 @@ use crate::{echo::serve, namespace::Namespace};
 pub(crate) enum Sender {
     /// The Pod p1.
     P1,
+    /// The Pod p2.
+    P2,
     /// The node itself.
     Node,
     /// The client outside.
@@ -32,7 +34,7 @@ pub(crate) struct Lab {
     pub(crate) node: Namespace,
     pub(crate) client: Namespace,
     pub(crate) p1: Namespace,
-    _p2: Namespace,
+    pub(crate) p2: Namespace,
 }
 
 impl Lab {
@@ -52,13 +54,14 @@ impl Lab {
         // 30081 is also the node port of a Service without endpoints: it has to be refused all the same.
         serve(&node, "node", &[9090, 30081]);
         serve(&client, "outside", &[80]);
-        Self { node, client, p1, _p2: p2 }
+        Self { node, client, p1, p2 }
     }
 
     /// The namespace of a sender.
     pub(crate) fn sender(&self, sender: Sender) -> &Namespace {
         match sender {
             Sender::P1 => &self.p1,
+            Sender::P2 => &self.p2,
             Sender::Node => &self.node,
             Sender::Client => &self.client,
         }
@@ -74,7 +77,7 @@ fn wire_client(node: &Namespace, client: &Namespace) {
     }
     node.ip("route add default via 203.0.113.1");
     node.ip("route add default via 2001:db8:113::1");
-    let via_node = ["203.0.113.200/30", "80.11.12.10/32", "10.244.0.0/16"];
+    let via_node = ["203.0.113.200/29", "80.11.12.10/32", "10.244.0.0/16"];
     via_node.iter().for_each(|net| client.ip(&format!("route add {net} via 203.0.113.11")));
     let via_node = ["2001:db8:113::200/120", "2001:db8:244::/48"];
     via_node.iter().for_each(|net| client.ip(&format!("route add {net} via 2001:db8:113::11")));
@@ -126,7 +129,8 @@ pub(crate) fn node_object() -> core::Node {
 /// What the backend is told of the lab's cluster.
 pub(crate) fn table_config() -> TableConfig {
     let cluster_cidrs = ["10.244.0.0/16", "2001:db8:244::/48"].map(|net| net.parse().unwrap()).into();
-    TableConfig { cluster_cidrs, ..TableConfig::default() }
+    let service_cidrs = ["10.96.0.0/16", "2001:db8:96::/112"].map(|net| net.parse().unwrap()).into();
+    TableConfig { cluster_cidrs, service_cidrs, ..TableConfig::default() }
 }
 
 /// A Service of the namespace `d`.
@@ -141,9 +145,15 @@ pub(crate) fn service(name: &str, uid: &str, spec: &Value, load_balancer_ips: &[
 
 /// A slice of a Service, of one family, with endpoints on this node.
 pub(crate) fn slice(service: &str, ports: &Value, addresses: &[&str]) -> discovery::EndpointSlice {
-    let family = if addresses.iter().any(|a| a.contains(':')) { "IPv6" } else { "IPv4" };
+    let here: Vec<(&str, &str)> = addresses.iter().map(|address| (*address, "n1")).collect();
+    slice_on(service, ports, &here)
+}
+
+/// A slice of a Service, of one family, with endpoints and the nodes that they are said to be on.
+pub(crate) fn slice_on(service: &str, ports: &Value, endpoints: &[(&str, &str)]) -> discovery::EndpointSlice {
+    let family = if endpoints.iter().any(|(address, _)| address.contains(':')) { "IPv6" } else { "IPv4" };
     let endpoints: Vec<Value> =
-        addresses.iter().map(|a| json!({"addresses": [a], "nodeName": "n1"})).collect();
+        endpoints.iter().map(|(ip, node)| json!({"addresses": [ip], "nodeName": node})).collect();
     read(json!({
         "metadata": {
             "name": format!("{service}-{}", family.to_lowercase()), "namespace": "d",

@@ -13,3 +13,4 @@ mod lab;
 mod lifecycle;
 mod namespace;
 mod objects;
+mod policies;

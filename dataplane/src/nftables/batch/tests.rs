@@ -1,13 +1,13 @@
 //! The bytes are those that the `nft` program (1.0.6) sends for the same statements, as `nft --debug=mnl` and
 //! `strace` show them.
 
-use penstock_model::{FrontendAddress, Protocol};
+use penstock_model::{FrontendAddress, Protocol, Scope::Cluster};
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
     netfilter::{attribute, attributes},
-    nftables::{Chain, Element, ElementKey},
+    nftables::{Element, ElementKey, Target},
 };
 
 const BORDERS: usize = 20;
@@ -37,32 +37,44 @@ fn golden(set: &[u8], elements: &[&[u8]]) -> Vec<u8> {
 }
 
 #[test]
-fn a_verdict_map_of_ipv4() {
-    let element = Element::Service { frontend: at("10.96.0.10", 53), chain: Chain::External(2) };
+fn a_map_of_ipv4_to_a_number_and_a_set() {
+    let element = Element::Service(at("10.96.0.10", 53), Target::Drop);
     let key = b"\x14\0\x01\x80\x10\0\x01\0\x0a\x60\0\x0a\x11\0\0\0\0\x35\0\0";
-    let verdict = b"\x20\0\x02\x80\x1c\0\x02\x80\x08\0\x01\0\xff\xff\xff\xfc\x0f\0\x02\0external-2\0\0";
-    let expected = golden(b"\x0e\0\x02\0services4\0\0\0", &[b"\x3c\0\x03\x80\x38\0\x01\x80", key, verdict]);
+    let number = [&b"\x0c\0\x02\x80\x08\0\x01\0"[..], &0xe000_0000_u32.to_ne_bytes()].concat();
+    let expected = golden(b"\x0e\0\x02\0services4\0\0\0", &[b"\x28\0\x03\x80\x24\0\x01\x80", key, &number]);
     assert_eq!(added(element), expected);
     let refused = Element::Refused(at("10.96.0.10", 53));
-    let verdict =
-        b"\x28\0\x02\x80\x24\0\x02\x80\x08\0\x01\0\xff\xff\xff\xfc\x16\0\x02\0reject-connection\0\0\0";
-    let expected = golden(b"\x0d\0\x02\0refused4\0\0\0\0", &[b"\x44\0\x03\x80\x40\0\x01\x80", key, verdict]);
+    let expected = golden(b"\x0d\0\x02\0refused4\0\0\0\0", &[b"\x1c\0\x03\x80\x18\0\x01\x80", key]);
     assert_eq!(added(refused), expected);
 }
 
 #[test]
-fn a_verdict_map_of_ipv6() {
-    let element = Element::Service { frontend: at("2001:db8:96::10", 53), chain: Chain::External(2) };
+fn a_map_of_ipv6_to_a_number() {
+    let element = Element::Service(at("2001:db8:96::10", 53), Target::Drop);
     let key = b"\x20\0\x01\x80\x1c\0\x01\0\x20\x01\x0d\xb8\0\x96\0\0\0\0\0\0\0\0\0\x10\x11\0\0\0\0\x35\0\0";
-    let verdict = b"\x20\0\x02\x80\x1c\0\x02\x80\x08\0\x01\0\xff\xff\xff\xfc\x0f\0\x02\0external-2\0\0";
-    let expected = golden(b"\x0e\0\x02\0services6\0\0\0", &[b"\x48\0\x03\x80\x44\0\x01\x80", key, verdict]);
+    let number = [&b"\x0c\0\x02\x80\x08\0\x01\0"[..], &0xe000_0000_u32.to_ne_bytes()].concat();
+    let expected = golden(b"\x0e\0\x02\0services6\0\0\0", &[b"\x34\0\x03\x80\x30\0\x01\x80", key, &number]);
+    assert_eq!(added(element), expected);
+}
+
+#[test]
+fn a_range_has_both_ends() {
+    let element = Element::Source(at("10.96.0.10", 53), "10.1.0.0/16".parse().unwrap());
+    let end = |attribute: u8, ip: [u8; 4]| {
+        let mut bytes =
+            vec![0x18, 0, attribute, 0x80, 0x14, 0, 1, 0, 10, 0x60, 0, 10, 17, 0, 0, 0, 0, 53, 0, 0];
+        bytes.extend(ip);
+        bytes
+    };
+    let (low, high) = (end(1, [10, 1, 0, 0]), end(10, [10, 1, 255, 255]));
+    let expected = golden(b"\x0d\0\x02\0sources4\0\0\0\0", &[b"\x38\0\x03\x80\x34\0\x01\x80", &low, &high]);
     assert_eq!(added(element), expected);
 }
 
 #[test]
 fn endpoints_with_their_index_in_the_hosts_byte_order() {
     let to = "10.244.0.5:5353".parse().unwrap();
-    let element = Element::Endpoint { frontend: at("10.96.0.10", 53), index: 258, to };
+    let element = Element::Endpoint(at("10.96.0.10", 53), Cluster, 258, to);
     let expected = golden(
         b"\x13\0\x02\0udp-endpoints4\0\0",
         &[
@@ -74,7 +86,7 @@ fn endpoints_with_their_index_in_the_hosts_byte_order() {
     );
     assert_eq!(added(element), expected);
     let to = "[2001:db8::5]:5353".parse().unwrap();
-    let element = Element::Endpoint { frontend: at("2001:db8:96::10", 53), index: 258, to };
+    let element = Element::Endpoint(at("2001:db8:96::10", 53), Cluster, 258, to);
     let expected = golden(
         b"\x13\0\x02\0udp-endpoints6\0\0",
         &[
@@ -101,7 +113,7 @@ fn a_set_has_keys_only() {
 fn a_batch_removes_and_then_adds_within_its_borders() {
     let frontend = at("10.96.0.10", 53);
     let transaction = Transaction {
-        deletes: vec![ElementKey::Service(frontend), ElementKey::Endpoint(frontend, 258)],
+        deletes: vec![ElementKey::Service(frontend), ElementKey::Endpoint(frontend, Cluster, 258)],
         ..Transaction::default()
     };
     // The removal's datagram as strace shows it; the last message also asks to be acknowledged.
@@ -118,11 +130,8 @@ fn a_batch_removes_and_then_adds_within_its_borders() {
 
 #[test]
 fn the_element_at_fault_is_named() {
-    let elements = [1, 2, 3].map(|index| Element::Endpoint {
-        frontend: at("10.96.0.10", 53),
-        index,
-        to: "10.244.0.5:53".parse().unwrap(),
-    });
+    let to = "10.244.0.5:53".parse().unwrap();
+    let elements = [1, 2, 3].map(|index| Element::Endpoint(at("10.96.0.10", 53), Cluster, index, to));
     let batch = adds(elements.to_vec());
     let start = batch.0[0].header().bytes().len() + 20 + 4;
     let second = start + element(&Row::of(&elements[0])).bytes().len();
@@ -141,7 +150,7 @@ proptest! {
     fn long_lists_are_split_and_complete(count in 0_u32..6_000, first: u32) {
         let to = "[2001:db8::5]:5353".parse().unwrap();
         let frontend = at("2001:db8:96::10", 53);
-        let batch = adds((0..count).map(|index| Element::Endpoint { frontend, index, to }).collect());
+        let batch = adds((0..count).map(|index| Element::Endpoint(frontend, Cluster, index, to)).collect());
         let bytes = batch.encode(first);
         let (mut rest, mut messages, mut found) = (&bytes[..], 0, 0);
         while !rest.is_empty() {

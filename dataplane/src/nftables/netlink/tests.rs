@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, process::Command};
 
+use ipnet::IpNet;
 use nix::errno::Errno;
-use penstock_model::{FrontendAddress, Protocol};
+use penstock_model::{FrontendAddress, Masquerade, Protocol, Scope};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -13,13 +14,12 @@ use serde_json::Value;
 use super::*;
 use crate::{
     netfilter::fresh_namespace::{in_fresh_namespace, nft},
-    nftables::{Chain, Element, ElementKey, TableConfig, table, text},
+    nftables::{Choice, Element, ElementKey, Send, TableConfig, Target, table, text},
 };
 
-/// The empty table with the chains for up to three endpoints.
+/// The empty table.
 fn base() -> String {
-    let config = TableConfig::default();
-    table::replace(&config) + &(1..4).map(|count| table::chains(count, &config)).collect::<String>()
+    table::define(&TableConfig::default())
 }
 
 fn socket() -> NetfilterSocket {
@@ -48,24 +48,38 @@ fn frontend(n: u8) -> FrontendAddress {
     FrontendAddress { ip: ip.parse().unwrap(), protocol, port: [53, 80, 65_535, 258][usize::from(n) % 4] }
 }
 
-/// One of 192 keys with one of 3 values.
+/// One of 624 keys with one of 3 values.
 fn any_element() -> impl Strategy<Value = Element> {
-    (0_u8..48, 0_u8..4, 1_u8..4).prop_map(|(n, kind, value)| {
-        let frontend = frontend(n);
-        let ip = if frontend.ip.is_ipv4() {
-            format!("10.244.1.{value}")
-        } else {
-            format!("2001:db8:244::{value}")
-        };
-        let to = SocketAddr::new(ip.parse().unwrap(), 256 * u16::from(value) + 1);
-        match kind {
-            0 if value == 3 => Element::Service { frontend, chain: Chain::External(2) },
-            0 => Element::Service { frontend, chain: Chain::Cluster(value.into()) },
-            1 => Element::Refused(frontend),
-            2 => Element::Endpoint { frontend, index: [0, 1, 256, 65_535][usize::from(n) % 4], to },
-            _ => Element::Hairpin(to.ip()),
-        }
-    })
+    (0_u8..48, 0_u8..13, 1_u8..4).prop_map(|(n, kind, value)| element(frontend(n), n, kind, value))
+}
+
+fn element(frontend: FrontendAddress, n: u8, kind: u8, value: u8) -> Element {
+    let v4 = frontend.ip.is_ipv4();
+    let ip = if v4 { format!("10.244.1.{value}") } else { format!("2001:db8:244::{value}") };
+    let net = if v4 { format!("10.{n}.0.0/16") } else { format!("2001:db8:{n}::/47") };
+    let to = SocketAddr::new(ip.parse().unwrap(), 256 * u16::from(value) + 1);
+    let net: IpNet = net.parse::<IpNet>().unwrap().trunc();
+    let scope = if n.is_multiple_of(5) { Scope::Local } else { Scope::Cluster };
+    let index = [0, 1, 256, 65_535][usize::from(n) % 4];
+    let count = u32::from(value);
+    let masquerade = if value == 1 { None } else { Some(Masquerade::Always) };
+    let send = Target::Send(Send { masquerade, scope, choice: Choice::Sticky(count << 9) });
+    let token = 0x8002_0000 | index;
+    match kind {
+        0 => Element::Service(frontend, send),
+        1 => Element::Refused(frontend),
+        2 => Element::Endpoint(frontend, scope, index, to),
+        3 => Element::Hairpin(to.ip()),
+        4 => Element::Inside(frontend, send),
+        5 => Element::Outside(frontend, if value == 1 { Target::Drop } else { Target::ShortCircuit }),
+        6 => Element::Affine(frontend, count << 17),
+        7 => Element::Choice(frontend, scope, count),
+        8 => Element::Token(frontend, scope, index, token),
+        9 => Element::Holder(frontend, scope, token, to),
+        10 => Element::Firewalled(frontend),
+        11 => Element::Source(frontend, net),
+        _ => Element::ClusterIp(to.ip()),
+    }
 }
 
 /// Elements that are there go, or change if so wished; others come.
@@ -125,7 +139,7 @@ fn a_batch_that_cannot_be_carried_out_says_why_and_changes_nothing() {
         nft(&base());
         let (mut socket, at) = (socket(), frontend(2));
         let to = "10.244.0.1:80".parse().unwrap();
-        let endpoint = |index| Element::Endpoint { frontend: at, index, to };
+        let endpoint = |index| Element::Endpoint(at, Scope::Cluster, index, to);
         let first = Transaction { adds: vec![endpoint(0)], ..Transaction::default() };
         carry_out(&mut socket, &Batch::of(&first)).unwrap();
         let before = elements();
@@ -136,13 +150,10 @@ fn a_batch_that_cannot_be_carried_out_says_why_and_changes_nothing() {
             let NetfilterError::Refused { what, why } = error else { panic!("{error}") };
             (what, why.errno)
         };
-        let gone = [0, 1, 2].map(|index| ElementKey::Endpoint(at, index)).to_vec();
+        let gone = [0, 1, 2].map(|index| ElementKey::Endpoint(at, Scope::Cluster, index)).to_vec();
         let what = "remove from sctp-endpoints4: 10.96.0.2 . 65535 . 1".to_owned();
         assert_eq!(refused(gone, vec![Element::Refused(at)]), (what, Errno::ENOENT));
-        let chainless = Element::Service { frontend: at, chain: Chain::Cluster(9) };
-        let what = "add to services4: 10.96.0.2 . sctp . 65535 : goto cluster-9".to_owned();
-        assert_eq!(refused(vec![ElementKey::Endpoint(at, 0)], vec![chainless]), (what, Errno::ENOENT));
-        let other = Element::Endpoint { frontend: at, index: 0, to: "10.244.0.2:80".parse().unwrap() };
+        let other = Element::Endpoint(at, Scope::Cluster, 0, "10.244.0.2:80".parse().unwrap());
         let what = "add to sctp-endpoints4: 10.96.0.2 . 65535 . 0 : 10.244.0.2 . 80".to_owned();
         let (refusal, errno) = refused(vec![], vec![endpoint(3), other]);
         // Older kernels say EBUSY.
@@ -156,7 +167,8 @@ fn a_batch_longer_than_any_attribute_and_the_usual_buffer_is_one_transaction() {
         nft(&base());
         let (mut socket, frontend) = (socket(), frontend(2));
         let to = "10.244.0.1:80".parse().unwrap();
-        let all: Vec<_> = (0..10_000).map(|index| Element::Endpoint { frontend, index, to }).collect();
+        let all: Vec<_> =
+            (0..10_000).map(|index| Element::Endpoint(frontend, Scope::Cluster, index, to)).collect();
         let mut run = |transaction: &Transaction| {
             let batch = Batch::of(transaction);
             assert!(batch.encode(0).len() > 213_000 && batch.messages() > 5);
@@ -165,7 +177,7 @@ fn a_batch_longer_than_any_attribute_and_the_usual_buffer_is_one_transaction() {
         run(&Transaction { adds: all.clone(), ..Transaction::default() }).unwrap();
         assert_eq!(elements()["sctp-endpoints4"].len(), 10_000);
         let mut deletes: Vec<_> = all.iter().map(Element::key).collect();
-        deletes.push(ElementKey::Endpoint(frontend, 20_000));
+        deletes.push(ElementKey::Endpoint(frontend, Scope::Cluster, 20_000));
         run(&Transaction { deletes: deletes.clone(), ..Transaction::default() }).unwrap_err();
         assert_eq!(elements()["sctp-endpoints4"].len(), 10_000);
         deletes.pop();

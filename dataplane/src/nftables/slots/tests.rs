@@ -1,86 +1,197 @@
 //! What the operations leave behind, played on a model of the table's maps that refuses what the kernel
 //! refuses: removing what is not there and adding what is.
 
-use penstock_model::{FrontendKind, ObjectKey, Protocol};
+use std::{net::IpAddr, sync::Arc};
+
+use ipnet::IpNet;
+use penstock_model::{
+    Family, Fate, Frontend, FrontendAddress, FrontendKind, Masquerade, ObjectKey, Protocol, Scope, Sender,
+    ServicePort, SourceRanges, Sources, TrafficPolicy,
+};
 use proptest::prelude::*;
 
 use super::*;
+use crate::nftables::{
+    chain::{Choice, Target},
+    token::PORT,
+};
 
 type World = BTreeMap<PortKey, Arc<ServicePort>>;
 
-/// Whether external, and the verdict's N; `None` for a refused frontend.
-type Entry = Option<(bool, u32)>;
+const SENDERS: [Sender; 3] = [Sender::Pod, Sender::Node, Sender::Outside];
 
 #[derive(Debug, Default)]
 struct Table {
     elements: BTreeMap<ElementKey, Element>,
-    chains: BTreeSet<u32>,
+    chains: BTreeSet<Chain>,
 }
 
-/// The content without its history: the order of endpoints is gone.
+/// What a sender's connections meet: dropped, rejected, or sent to these endpoints, the source replaced or not, and the
+/// time-out of affinity.
+#[derive(Clone, Debug, PartialEq)]
+enum Meets {
+    Nothing(Fate),
+    Endpoints { to: BTreeSet<SocketAddr>, masqueraded: bool, sticky: Option<u32> },
+}
+
+/// The content without its history: the order of endpoints and the numbers of ports are gone.
 #[derive(Debug, Default, PartialEq)]
 struct Content {
-    frontends: BTreeMap<FrontendAddress, (Entry, BTreeSet<SocketAddr>)>,
-    hairpins: BTreeSet<IpAddr>,
+    frontends: BTreeMap<FrontendAddress, Vec<Meets>>,
+    sources: BTreeMap<FrontendAddress, BTreeSet<IpNet>>,
+    shared: BTreeSet<Element>,
 }
 
 impl Table {
     fn run(&mut self, transaction: &Transaction) {
-        for count in &transaction.chains {
-            assert!(self.chains.insert(*count), "chains for {count} exist");
+        for chain in &transaction.chains {
+            assert!(self.chains.insert(*chain), "{chain:?} exists");
         }
         for key in &transaction.deletes {
             assert!(self.elements.remove(key).is_some(), "{key:?} is not there");
         }
         for element in &transaction.adds {
-            if let Element::Service { chain, .. } = element {
-                assert!(self.chains.contains(&chain.endpoints()), "no chain for {element:?}");
-            }
+            assert!(
+                element.chain().is_none_or(|chain| self.chains.contains(&chain)),
+                "no chain: {element:?}"
+            );
             assert!(self.elements.insert(element.key(), *element).is_none(), "{element:?} is there");
         }
     }
 
-    /// Also checks that indexes run from 0 to N-1 and that N is what the verdict says.
+    /// Also checks that all that is there leads somewhere, without gaps.
     fn content(&self) -> Content {
-        let mut content = Content::default();
+        let (mut content, mut used) = (Content::default(), BTreeSet::new());
         for element in self.elements.values() {
             match *element {
-                Element::Service { frontend, chain } => {
-                    let count = chain.endpoints();
-                    let slot = |index| self.elements.get(&ElementKey::Endpoint(frontend, index));
-                    let endpoints = (0..count).map(|index| match slot(index) {
-                        Some(Element::Endpoint { to, .. }) => *to,
-                        other => panic!("{frontend} has {other:?} at {index} of {count}"),
-                    });
-                    let entry = Some((matches!(chain, Chain::External(_)), count));
-                    content.frontends.insert(frontend, (entry, endpoints.collect()));
+                Element::Service(frontend, _) | Element::Refused(frontend) => {
+                    let meets = SENDERS.map(|sender| self.meets(frontend, sender, &mut used)).to_vec();
+                    assert!(
+                        content.frontends.insert(frontend, meets).is_none(),
+                        "{frontend} has two entries"
+                    );
                 }
-                Element::Refused(frontend) => {
-                    content.frontends.insert(frontend, (None, BTreeSet::new()));
+                Element::Firewalled(frontend) => drop(content.sources.entry(frontend).or_default()),
+                Element::Source(frontend, net) => {
+                    content.sources.entry(frontend).or_default().insert(net);
+                    used.insert(ElementKey::Firewalled(frontend));
                 }
-                Element::Hairpin(ip) => assert!(content.hairpins.insert(ip)),
-                Element::Endpoint { .. } => {}
+                Element::Hairpin(_) | Element::ClusterIp(_) => drop(content.shared.insert(*element)),
+                _ => continue,
             }
+            used.insert(element.key());
         }
-        let endpoints: usize = content.frontends.values().map(|(_, e)| e.len()).sum();
-        let hairpins = content.hairpins.len();
-        assert_eq!(endpoints + content.frontends.len() + hairpins, self.elements.len(), "left over elements");
+        let left: Vec<_> = self.elements.keys().filter(|key| !used.contains(key)).collect();
+        assert!(left.is_empty(), "left over: {left:?}");
         content
+    }
+
+    fn find(&self, key: ElementKey, used: &mut BTreeSet<ElementKey>) -> Option<Element> {
+        used.insert(key);
+        self.elements.get(&key).copied()
+    }
+
+    /// As the rules go.
+    fn meets(&self, frontend: FrontendAddress, sender: Sender, used: &mut BTreeSet<ElementKey>) -> Meets {
+        let Some(Element::Service(_, mut target)) = self.find(ElementKey::Service(frontend), used) else {
+            return Meets::Nothing(Fate::Rejected);
+        };
+        let mut masqueraded = false;
+        if target == Target::ShortCircuit {
+            let inside = self.find(ElementKey::Inside(frontend), used);
+            let outside = self.find(ElementKey::Outside(frontend), used);
+            masqueraded = sender == Sender::Node;
+            target = match (sender, inside, outside) {
+                (Sender::Outside, _, Some(Element::Outside(_, target))) => target,
+                (Sender::Pod | Sender::Node, Some(Element::Inside(_, target)), _) => target,
+                other => panic!("{frontend}: {other:?}"),
+            };
+        }
+        let Target::Send(send) = target else { return Meets::Nothing(Fate::Dropped) };
+        masqueraded |= match send.masquerade {
+            None => false,
+            Some(Masquerade::OffCluster) => sender != Sender::Pod,
+            Some(Masquerade::Always) => true,
+        };
+        let (to, sticky) = match send.choice {
+            Choice::Random(count) => (self.by_index(frontend, send.scope, count, used), None),
+            Choice::Sticky(seconds) => (self.by_token(frontend, send.scope, used), Some(seconds)),
+        };
+        Meets::Endpoints { to, masqueraded, sticky }
+    }
+
+    fn by_index(
+        &self,
+        frontend: FrontendAddress,
+        scope: Scope,
+        count: u32,
+        used: &mut BTreeSet<ElementKey>,
+    ) -> BTreeSet<SocketAddr> {
+        let at = |index| match self.find(ElementKey::Endpoint(frontend, scope, index), used) {
+            Some(Element::Endpoint(.., to)) => to,
+            other => panic!("{frontend} has {other:?} at {index} of {count}"),
+        };
+        let all: Vec<SocketAddr> = (0..count).map(at).collect();
+        distinct(&all)
+    }
+
+    fn by_token(
+        &self,
+        frontend: FrontendAddress,
+        scope: Scope,
+        used: &mut BTreeSet<ElementKey>,
+    ) -> BTreeSet<SocketAddr> {
+        let Some(Element::Affine(_, port)) = self.find(ElementKey::Affine(frontend), used) else {
+            panic!("{frontend} has no number");
+        };
+        let Some(Element::Choice(.., count)) = self.find(ElementKey::Choice(frontend, scope), used) else {
+            panic!("{frontend} has no choice");
+        };
+        let at = |index| {
+            let key = ElementKey::Token(frontend, scope, index);
+            let Some(Element::Token(.., token)) = self.find(key, used) else { panic!("no token at {index}") };
+            assert_eq!(token & PORT, port);
+            match self.find(ElementKey::Holder(frontend, scope, token), used) {
+                Some(Element::Holder(.., to)) => to,
+                other => panic!("{frontend} has {other:?} for {token:x}"),
+            }
+        };
+        let all: Vec<SocketAddr> = (0..count).map(at).collect();
+        distinct(&all)
     }
 }
 
+fn distinct(all: &[SocketAddr]) -> BTreeSet<SocketAddr> {
+    let set: BTreeSet<_> = all.iter().copied().collect();
+    assert_eq!(set.len(), all.len(), "one stands there twice");
+    set
+}
+
+/// As the model says it.
 fn expected(world: &World) -> Content {
     let mut content = Content::default();
     for port in world.values() {
-        for Frontend { address, kind } in &port.frontends {
-            let endpoints: BTreeSet<_> =
-                port.cluster.iter().filter(|e| e.is_ipv4() == address.ip.is_ipv4()).collect();
-            let entry = (!endpoints.is_empty()).then_some((kind.is_external(), endpoints.len() as u32));
-            content.frontends.insert(*address, (entry, endpoints));
+        for frontend in &port.frontends {
+            let treatment = port.treatment(frontend);
+            let meets = SENDERS.map(|sender| expect(port, frontend, treatment.route.fate(sender))).to_vec();
+            content.frontends.insert(frontend.address, meets);
+            if let Sources::Only(nets) = treatment.sources {
+                content.sources.insert(frontend.address, nets.iter().copied().collect());
+            }
+            if frontend.kind == FrontendKind::ClusterIp {
+                content.shared.insert(Element::ClusterIp(frontend.address.ip));
+            }
         }
-        content.hairpins.extend(port.hairpins());
+        content.shared.extend(port.hairpins().into_iter().map(Element::Hairpin));
     }
     content
+}
+
+fn expect(port: &ServicePort, frontend: &Frontend, fate: Fate) -> Meets {
+    let Fate::Sent { scope, masqueraded } = fate else { return Meets::Nothing(fate) };
+    let set = if scope == Scope::Cluster { &port.cluster } else { &port.local };
+    let to = set.of(Family::of(frontend.address.ip)).iter().copied().collect();
+    Meets::Endpoints { to, masqueraded, sticky: port.affinity_seconds }
 }
 
 fn key(n: u8) -> PortKey {
@@ -89,7 +200,8 @@ fn key(n: u8) -> PortKey {
 
 fn frontend(n: u8) -> Frontend {
     let ip = if n.is_multiple_of(2) { format!("10.96.0.{n}") } else { format!("2001:db8:96::{n}") };
-    let kind = if n.is_multiple_of(3) { FrontendKind::ExternalIp } else { FrontendKind::ClusterIp };
+    let kinds = [FrontendKind::ExternalIp, FrontendKind::ClusterIp, FrontendKind::LoadBalancer];
+    let kind = kinds[usize::from(n) % 3];
     Frontend { address: FrontendAddress { ip: ip.parse().unwrap(), protocol: Protocol::Tcp, port: 80 }, kind }
 }
 
@@ -102,26 +214,35 @@ fn bits(mask: u16) -> impl Iterator<Item = u8> {
     (0..16).filter(move |bit| mask & (1 << bit) != 0)
 }
 
-/// Masks of frontends, endpoints and local endpoints.
-type Wish = Option<(u16, u16, u16)>;
+/// Masks of frontends, endpoints, local endpoints and of policies, affinity and source ranges.
+type Wish = Option<(u16, u16, u16, u8)>;
 
 /// Every frontend goes to the first port that wishes for it, as it does in the index.
 fn world(wishes: &[Wish]) -> World {
     let mut taken = 0;
     let mut world = World::new();
     for (n, wish) in (0_u8..).zip(wishes) {
-        let Some((frontends, endpoints, local)) = *wish else { continue };
+        let Some((frontends, endpoints, local, terms)) = *wish else { continue };
         let own = frontends & 0xff & !taken;
         taken |= own;
-        let port = ServicePort {
-            frontends: bits(own).map(frontend).collect(),
-            cluster: bits(endpoints).map(endpoint).collect(),
-            local: bits(endpoints & local).map(endpoint).collect(),
-            ..ServicePort::default()
-        };
-        world.insert(key(n), Arc::new(port));
+        world.insert(key(n), Arc::new(port(own, endpoints, local, terms)));
     }
     world
+}
+
+fn port(frontends: u16, endpoints: u16, local: u16, terms: u8) -> ServicePort {
+    let policy = |bit: u8| if terms & bit == 0 { TrafficPolicy::Cluster } else { TrafficPolicy::Local };
+    let nets: Vec<IpNet> = ["10.0.0.0/8", "192.0.2.0/24", "2001:db8::/47"].map(|n| n.parse().unwrap()).into();
+    ServicePort {
+        frontends: bits(frontends).map(frontend).collect(),
+        cluster: bits(endpoints).map(endpoint).collect(),
+        // Some that are only local, as when hints lead away from here.
+        local: bits((endpoints | 0x1010) & local).map(endpoint).collect(),
+        internal_policy: policy(1),
+        external_policy: policy(2),
+        affinity_seconds: [None, None, Some(10), Some(10_800)][usize::from(terms >> 2 & 3)],
+        source_ranges: SourceRanges::new(&nets[..usize::from(terms >> 4 & 3)], false),
+    }
 }
 
 fn changes(before: &World, after: &World) -> Vec<Change> {
@@ -131,7 +252,7 @@ fn changes(before: &World, after: &World) -> Vec<Change> {
 }
 
 fn wishes() -> impl Strategy<Value = Vec<Wish>> {
-    prop::collection::vec(prop::option::weighted(0.8, any::<(u16, u16, u16)>()), 4)
+    prop::collection::vec(prop::option::weighted(0.8, any::<(u16, u16, u16, u8)>()), 4)
 }
 
 proptest! {
@@ -152,16 +273,19 @@ proptest! {
     }
 
     #[test]
-    fn an_endpoint_that_comes_or_goes_moves_at_most_one_other(mask: u16, bit in 0_u8..8) {
+    fn an_endpoint_that_comes_or_goes_moves_at_most_one_other(mask: u16, bit in 0_u8..8, sticky: bool) {
         let mask = mask & 0x5555 & !(1 << (2 * bit));
-        let one = |endpoints| world(&[Some((1, endpoints, 0))]);
+        let one = |endpoints| world(&[Some((1 << 4, endpoints, 0, u8::from(sticky) << 3))]);
         let (with, without) = (one(mask | 1 << (2 * bit)), one(mask));
         for (before, after) in [(&without, &with), (&with, &without)] {
             let mut slots = Slots::default();
             slots.apply(&changes(&World::new(), before));
             let transaction = slots.apply(&changes(before, after));
-            // The verdict, the endpoint and the last one's move: each at most a removal and an addition.
-            prop_assert!(transaction.deletes.len() <= 3 && transaction.adds.len() <= 2, "{transaction:?}");
+            // The number or the choice, the endpoint and the last one's move: each at most a removal and an addition;
+            // with affinity also where it is found by its token, and for the first or last one whose number it is.
+            let most = if sticky { (5, 5) } else { (3, 2) };
+            let is = (transaction.deletes.len(), transaction.adds.len());
+            prop_assert!(is.0 <= most.0 && is.1 <= most.1, "{:?}", transaction);
         }
     }
 }
@@ -189,11 +313,11 @@ fn the_cost_of_one_endpoint_does_not_depend_on_the_number_of_services() {
             })),
         };
         let mut slots = Slots::default();
-        slots.apply(&(0..services).map(|n| at(n, 5 + n % 2)).collect::<Vec<_>>());
+        slots.apply(&(0..services).map(|n| at(n, 5)).collect::<Vec<_>>());
         slots.apply(&[at(0, 6)])
     };
     assert_eq!(cost(10), cost(5_000));
-    assert_eq!(cost(10).len(), 3, "a new endpoint, and the verdict removed and added");
+    assert_eq!(cost(10).len(), 3, "a new endpoint, and the frontend's number removed and added");
 }
 
 #[test]

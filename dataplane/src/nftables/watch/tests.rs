@@ -17,7 +17,7 @@ fn watching<F: Future<Output = ()>>(work: impl FnOnce(TableWatch, OwnCommits) ->
     in_fresh_namespace(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            by_nft(&table::replace(&TableConfig::default())).await;
+            by_nft(&(table::remove() + &table::define(&TableConfig::default()))).await;
             by_nft("add table inet foreign\nadd chain inet foreign c\n").await;
             let (watch, own) = TableWatch::open(&NetworkNamespace::Own).unwrap();
             work(watch, own).await;
@@ -85,11 +85,11 @@ fn our_own_ports_are_left_out_as_long_as_they_are_ours() {
 fn after_a_pause_it_is_known_whether_others_committed() {
     watching(async |mut watch, own| {
         let paused = own.pause().unwrap();
-        by_nft(&table::replace(&TableConfig::default())).await;
+        by_nft(&(table::remove() + &table::define(&TableConfig::default()))).await;
         assert!(!paused.resume(1).unwrap());
         assert_eq!(told(&mut watch), []);
         let paused = own.pause().unwrap();
-        by_nft(&table::replace(&TableConfig::default())).await;
+        by_nft(&(table::remove() + &table::define(&TableConfig::default()))).await;
         by_nft("delete table inet penstock\n").await;
         assert!(paused.resume(1).unwrap());
         by_nft("add table inet penstock\n").await;
