@@ -7,7 +7,7 @@ use penstock_model::{Masquerade, Scope};
 use super::{
     chain::{Chain, Choice, Send, local},
     row::Priority,
-    table::{FAMILIES, LOCAL_OFFSET, PROTOCOLS, TABLE, TableConfig, frontend},
+    table::{FAMILIES, LOCAL_OFFSET, PROTOCOLS, TABLE, TableConfig, client, frontend},
     token,
 };
 
@@ -79,10 +79,10 @@ fn token(scope: Scope, count: u32) -> Vec<String> {
 fn sticky(scope: Scope, hold: &str) -> Vec<String> {
     let set = "meta priority set";
     let of_family = |(n, ip): (&str, &str)| {
-        let frontend = frontend(ip);
+        let (frontend, of_family, client) = (frontend(ip), family(n), client(n));
         [
             format!("{set} {frontend} map @affine{n}"),
-            format!("{set} {ip} saddr . meta priority map @affinity{n} jump {hold}"),
+            format!("{of_family} {set} {client} . meta priority map @affinity{n} jump {hold}"),
             format!("{set} {frontend} map @choices{}{n}", local(scope)),
         ]
     };
@@ -95,9 +95,9 @@ fn sticky(scope: Scope, hold: &str) -> Vec<String> {
 /// an update only prolongs what is there.
 fn hold(scope: Scope, seconds: u32) -> Vec<String> {
     let port = Priority(token::PORT);
-    let client = |ip: &str| format!("{ip} saddr . meta priority & {port}");
-    let update = FAMILIES.map(|(n, ip)| {
-        format!("update @affinity{n} {{ {} timeout {seconds}s : meta priority }}", client(ip))
+    let key = |n| format!("{} . meta priority & {port}", client(n));
+    let update = FAMILIES.map(|(n, _)| {
+        format!("{} update @affinity{n} {{ {} timeout {seconds}s : meta priority }}", family(n), key(n))
     });
     let scope = local(scope);
     let send = every(|n, ip, protocol| {
@@ -105,8 +105,14 @@ fn hold(scope: Scope, seconds: u32) -> Vec<String> {
             "dnat {ip} to {ip} daddr . {protocol} dport . meta priority map @{protocol}-holders{scope}{n}"
         )
     });
-    let forget = FAMILIES.map(|(n, ip)| format!("delete @affinity{n} {{ {} : meta priority }}", client(ip)));
+    let forget =
+        FAMILIES.map(|(n, _)| format!("{} delete @affinity{n} {{ {} : meta priority }}", family(n), key(n)));
     update.into_iter().chain(send).chain(forget).collect()
+}
+
+/// What the raw key of IPv6 does not say by itself.
+fn family(n: &str) -> String {
+    format!("meta nfproto ipv{n}")
 }
 
 fn random(scope: Scope, count: u32) -> String {

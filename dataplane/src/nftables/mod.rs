@@ -15,6 +15,7 @@ mod chain;
 mod chain_rules;
 mod netlink;
 mod nft;
+mod predecessor;
 mod row;
 mod slots;
 mod table;
@@ -35,6 +36,7 @@ pub use transaction::{Element, ElementKey, Transaction};
 pub use watch::{OwnCommits, OwnPort, Paused, TableWatch};
 
 use penstock_model::Change;
+use predecessor::Predecessor;
 
 use crate::{Applied, ApplyError, Backend};
 
@@ -65,6 +67,22 @@ impl Nftables {
         }
         Ok(())
     }
+
+    /// Puts the script's content in the place of whatever stands there, in one step. Which endpoint each client has is kept,
+    /// unless nft finds that it does not fit.
+    async fn replace(&self, script: &str) -> Result<(), ApplyError> {
+        let before = Predecessor::look(self.nft.namespace()).await?;
+        match self.nft.run(&(before.clear() + script)).await {
+            Err(NftError::Refused(why)) if before.has_kept() => {
+                tracing::warn!(
+                    why,
+                    "the table is made anew: clients with session affinity may change their endpoint"
+                );
+            }
+            done => return Ok(done?),
+        }
+        Ok(self.nft.run(&(table::remove() + script)).await?)
+    }
 }
 
 impl Backend for Nftables {
@@ -81,9 +99,8 @@ impl Backend for Nftables {
         self.slots = None;
         let mut slots = Slots::default();
         let transaction = slots.apply(all);
-        let script =
-            table::remove() + &table::define(&self.config) + &text::encode(&transaction, &self.config);
-        self.nft.run(&script).await?;
+        let script = table::define(&self.config) + &text::encode(&transaction, &self.config);
+        self.replace(&script).await?;
         let programmed = slots.programmed();
         self.slots = Some(slots);
         Ok(Applied { operations: transaction.len(), programmed })

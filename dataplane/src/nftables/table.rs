@@ -19,6 +19,9 @@ pub(super) const FAMILIES: [(&str, &str); 2] = [("4", "ip"), ("6", "ip6")];
 /// Endpoints of the node stand at indexes from here on.
 pub(super) const LOCAL_OFFSET: u32 = 1 << 31;
 
+/// Which endpoint each client has. A predecessor's is kept by its name: whoever changes what they hold renames them.
+pub(super) const KEPT: [&str; 2] = ["affinity4", "affinity6"];
+
 /// How many clients of Services with affinity are remembered, per family. Others get an endpoint all the same.
 const CLIENTS: u32 = 1 << 20;
 
@@ -57,6 +60,12 @@ fn ranges(nets: &[IpNet], n: &str) -> String {
     nets.collect::<Vec<_>>().join(", ")
 }
 
+/// The sender, as the keys of [`KEPT`] hold it. Of IPv6 the lower 96 bits, since in nft 1.0.6 the key of a map that a rule
+/// fills has no more than 128: clients that differ in the upper 32 alone have the same endpoint.
+pub(super) fn client(n: &str) -> &'static str {
+    if n == "4" { "ip saddr" } else { "@nh,96,96" }
+}
+
 /// The key of all maps of frontends.
 pub(super) fn frontend(ip: &str) -> String {
     format!("{ip} daddr . meta l4proto . th dport")
@@ -67,7 +76,8 @@ pub(super) fn remove() -> String {
     format!("add table {TABLE}\ndelete table {TABLE}\n")
 }
 
-/// The table without Services; the elements follow in the same transaction. Nothing of it stands there before.
+/// The table without Services; the elements follow in the same transaction. Nothing of it stands there before, [`KEPT`]
+/// apart.
 pub(super) fn define(config: &TableConfig) -> String {
     let sets: String = FAMILIES.map(|(n, ip)| sets(n, ip)).concat();
     let marking = marking(config.mark());
@@ -100,7 +110,7 @@ fn ranges_of(set: &str, nets: &[IpNet]) -> String {
 
 fn sets(n: &str, ip: &str) -> String {
     let address = if n == "4" { "ipv4_addr" } else { "ipv6_addr" };
-    let frontend = frontend(ip);
+    let (frontend, client) = (frontend(ip), client(n));
     let numbers = ["services", "inside", "outside", "affine", "choices", "choices-local"];
     let numbers = numbers.map(|map| format!("  map {map}{n} {{ typeof {frontend} : meta priority; }}\n"));
     format!(
@@ -112,7 +122,7 @@ fn sets(n: &str, ip: &str) -> String {
   set sources{n} {{ typeof {frontend} . {ip} saddr; flags interval; }}
   set hairpin{n} {{ typeof {ip} saddr . {ip} daddr; }}
   map affinity{n} {{
-    typeof {ip} saddr . meta priority : meta priority; flags dynamic,timeout; size {CLIENTS};
+    typeof {client} . meta priority : meta priority; flags dynamic,timeout; size {CLIENTS};
   }}
 "
     ) + &numbers.concat()

@@ -58,7 +58,8 @@ impl Commit {
     }
 }
 
-fn is_ours(data: &Data) -> bool {
+/// Whether it is about our table.
+pub(super) fn is_ours(data: &Data) -> bool {
     let (_, table) = TABLE.split_once(' ').unwrap_or_default();
     let name = attribute(&data.attributes, TABLE_NAME);
     data.family == libc::NFPROTO_INET as u8

@@ -124,13 +124,13 @@ fn nothing_is_touched_before_all_lists_have_arrived() {
     let events =
         stream::iter([services(), nodes(), policies(&[])]).chain(stream::once(last)).chain(stream::pending());
     let node = Namespace::new("node");
-    node.nft("add table inet penstock { comment \"a predecessor's\"; }");
+    node.nft("add table inet penstock; add chain inet penstock predecessor");
     let agent = Running::start(node, events);
     agent.runtime.block_on(checkpoint).unwrap();
-    assert!(agent.has("a predecessor's") && !agent.readiness.is_ready());
+    assert!(agent.has("chain predecessor") && !agent.readiness.is_ready());
     go.send(()).unwrap();
     agent.wait("the first load", || agent.readiness.is_ready());
-    assert!(agent.has("10.96.0.10 . tcp . 80 : 8800:1") && !agent.has("a predecessor's"));
+    assert!(agent.has("10.96.0.10 . tcp . 80 : 8800:1") && !agent.has("chain predecessor"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
+mod affinity;
 mod agent;
 mod api_server;
 mod conntrack;
