@@ -4,19 +4,29 @@
 //! or may not use their externalIPs, and connections would be rejected. Until then, and after the agent has ended, the
 //! rules of its predecessor stand. Cancellation is looked at between transactions, never within one.
 
-use std::{collections::BTreeSet, future::pending, pin::pin, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::pending,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt};
-use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
+use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery, networking::v1::ServiceCIDR};
 use kube::{Api, Client, runtime::watcher};
 use penstock_crds::ExternalIPPolicy;
-use penstock_model::{Change, ObjectKey, ServiceIndex};
+use penstock_model::{Change, HealthCheck, ObjectKey, ServiceIndex};
 use penstock_runtime::{Readiness, Update, optional_updates, updates};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Applied, ApplyError, Backend, Metrics, external_ip_policies::ExternalIpPolicies, refusal_log::RefusalLog,
+    service_cidrs::ServiceCidrs, stale_flow_queue::StaleFlowQueue,
 };
 
 /// How many events that are ready are taken into one transaction at most.
@@ -24,6 +34,9 @@ const BATCH: usize = 1024;
 /// The pause after the first failed transaction; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What is to be said at the `healthCheckNodePort` of each Service that has one.
+pub type HealthChecks = BTreeMap<Arc<ObjectKey>, HealthCheck>;
 
 /// What one of the watches says.
 #[derive(Clone, Debug)]
@@ -36,10 +49,13 @@ pub enum Event {
     Node(Box<Update<core::Node>>),
     /// Of ExternalIPPolicies.
     ExternalIpPolicy(Box<Update<ExternalIPPolicy>>),
+    /// Of ServiceCIDRs.
+    ServiceCidr(Box<Update<ServiceCIDR>>),
 }
 
 /// Watches what the dataplane needs, and no more: Services of other proxies and slices of headless
 /// Services never cross the wire. ExternalIPPolicies need not be installed: without them no externalIP is served.
+/// Nor need the API server have ServiceCIDRs (from 1.33 on): the flag names the ranges too.
 pub fn events(client: &Client) -> impl Stream<Item = Event> + Send + use<> {
     let services = watcher::Config::default().labels("!service.kubernetes.io/service-proxy-name");
     let slices = watcher::Config::default().labels("!service.kubernetes.io/headless");
@@ -49,7 +65,15 @@ pub fn events(client: &Client) -> impl Stream<Item = Event> + Send + use<> {
         updates(Api::all(client.clone()), watcher::Config::default()).map(|u| Event::Node(Box::new(u)));
     let policies = optional_updates(Api::all(client.clone()), watcher::Config::default());
     let policies = policies.map(|u| Event::ExternalIpPolicy(Box::new(u)));
-    futures::stream::select_all([services.boxed(), slices.boxed(), nodes.boxed(), policies.boxed()])
+    let ranges = optional_updates(Api::all(client.clone()), watcher::Config::default());
+    let ranges = ranges.map(|u| Event::ServiceCidr(Box::new(u)));
+    futures::stream::select_all([
+        services.boxed(),
+        slices.boxed(),
+        nodes.boxed(),
+        policies.boxed(),
+        ranges.boxed(),
+    ])
 }
 
 /// Which lists have arrived.
@@ -59,6 +83,7 @@ struct Listed {
     slices: bool,
     nodes: bool,
     policies: bool,
+    service_cidrs: bool,
 }
 
 /// Whether the kernel holds what the index said.
@@ -78,6 +103,11 @@ pub struct Agent<B> {
     metrics: Metrics,
     readiness: Readiness,
     policies: ExternalIpPolicies,
+    service_cidrs: ServiceCidrs,
+    /// Whether the backend has been told of ranges that it has not programmed.
+    service_cidrs_differ: bool,
+    stale_flows: StaleFlowQueue,
+    health_checks: watch::Sender<HealthChecks>,
     refusals: RefusalLog,
     touched: BTreeSet<ObjectKey>,
     listed: Listed,
@@ -94,11 +124,27 @@ impl<B: Backend> Agent<B> {
             metrics,
             readiness,
             policies: ExternalIpPolicies::default(),
+            service_cidrs: ServiceCidrs::default(),
+            service_cidrs_differ: false,
+            stale_flows: StaleFlowQueue::default(),
+            health_checks: watch::Sender::default(),
             refusals: RefusalLog::default(),
             touched: BTreeSet::new(),
             listed: Listed::default(),
             kernel: Kernel::Unknown { not_before: Instant::now(), pause: FIRST_PAUSE },
         }
+    }
+
+    /// The UDP flows that connection tracking has to forget: somebody has to drain it.
+    #[must_use]
+    pub fn stale_flows(&self) -> StaleFlowQueue {
+        self.stale_flows.clone()
+    }
+
+    /// What health check servers have to say, as of the last change that was programmed.
+    #[must_use]
+    pub fn health_checks(&self) -> watch::Receiver<HealthChecks> {
+        self.health_checks.subscribe()
     }
 
     /// Runs until the token is cancelled or the events end.
@@ -138,6 +184,7 @@ impl<B: Backend> Agent<B> {
             Event::Slice(update) => self.take_slice(*update),
             Event::Node(update) => self.take_node(*update),
             Event::ExternalIpPolicy(update) => self.take_policy(*update),
+            Event::ServiceCidr(update) => self.take_service_cidr(*update),
         }
     }
 
@@ -169,6 +216,14 @@ impl<B: Backend> Agent<B> {
         self.listed.policies |= matches!(update, Update::Reset(_));
         let allowed = self.policies.take(update);
         self.touched.extend(self.index.allow_external_ips(allowed));
+    }
+
+    fn take_service_cidr(&mut self, update: Update<ServiceCIDR>) {
+        self.listed.service_cidrs |= matches!(update, Update::Reset(_));
+        if let Some(ranges) = self.service_cidrs.take(update) {
+            self.backend.take_service_cidrs(ranges);
+            self.service_cidrs_differ = true;
+        }
     }
 
     fn take_service(&mut self, update: Update<core::Service>) {
@@ -203,8 +258,10 @@ impl<B: Backend> Agent<B> {
 
     async fn apply(&mut self) {
         let changes = self.index.take_changes();
-        if changes.is_empty() {
-            return;
+        self.stale_flows.hold(self.index.take_stale_flows());
+        if changes.is_empty() && !self.service_cidrs_differ {
+            // An endpoint that nobody was sent to any longer may be gone.
+            return self.pass_on();
         }
         self.touch(&changes);
         let started = Instant::now();
@@ -214,6 +271,7 @@ impl<B: Backend> Agent<B> {
 
     async fn load(&mut self, pause: Duration) {
         let all = self.index.all();
+        self.stale_flows.hold(self.index.take_stale_flows());
         self.touch(&all);
         let started = Instant::now();
         let result = self.backend.reload(&all).await;
@@ -222,6 +280,22 @@ impl<B: Backend> Agent<B> {
             tracing::info!(frontends, endpoints = applied.programmed.endpoints, ?took, "loaded all Services");
         }
         self.report(result, started, (pause * 2).min(LONGEST_PAUSE));
+    }
+
+    /// What others do once the rules are changed.
+    fn pass_on(&mut self) {
+        self.stale_flows.release();
+        let changes = self.index.take_health_changes();
+        if !changes.is_empty() {
+            self.health_checks.send_modify(|checks| {
+                for change in changes {
+                    match change.desired {
+                        Some(check) => drop(checks.insert(change.service, check)),
+                        None => drop(checks.remove(&change.service)),
+                    }
+                }
+            });
+        }
     }
 
     /// The Services whose refusals may differ: a change tells who lost an address to another.
@@ -236,6 +310,8 @@ impl<B: Backend> Agent<B> {
                 tracing::debug!(operations = applied.operations, ?took, "changes programmed");
                 self.metrics.applied(&applied, took);
                 self.kernel = Kernel::Loaded;
+                self.service_cidrs_differ = false;
+                self.pass_on();
                 self.readiness.set(true);
             }
             Err(error) => {
@@ -262,6 +338,6 @@ impl<B: Backend> Agent<B> {
 
 impl Listed {
     fn all(self) -> bool {
-        self.services && self.slices && self.nodes && self.policies
+        self.services && self.slices && self.nodes && self.policies && self.service_cidrs
     }
 }

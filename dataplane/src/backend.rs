@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use ipnet::IpNet;
 use penstock_model::Change;
 
 /// What the kernel holds on our behalf.
@@ -9,7 +10,7 @@ use penstock_model::Change;
 pub struct Programmed {
     /// Frontends, those that are refused for want of endpoints included.
     pub frontends: u64,
-    /// Endpoints, counted once for every frontend that leads to them.
+    /// Endpoints, counted once for every frontend that leads to them, and for each of its policies.
     pub endpoints: u64,
 }
 
@@ -44,6 +45,10 @@ pub trait Backend: Send {
     ///
     /// After a failure only [`Self::reload`] may follow.
     fn apply(&mut self, changes: &[Change]) -> impl Future<Output = Result<Applied, ApplyError>> + Send;
+
+    /// Takes the Service ranges that the API server has. They count with the next call of the others, besides those that the
+    /// backend was made with.
+    fn take_service_cidrs(&mut self, cidrs: Vec<IpNet>);
 
     /// Replaces all that is programmed by `all`, in one step: no packet ever sees neither.
     fn reload(&mut self, all: &[Change]) -> impl Future<Output = Result<Applied, ApplyError>> + Send;

@@ -13,10 +13,13 @@ mod metrics;
 mod netfilter;
 pub mod nftables;
 mod refusal_log;
+mod service_cidrs;
+mod stale_flow_queue;
 
-pub use agent::{Agent, Event, events};
+pub use agent::{Agent, Event, HealthChecks, events};
 pub use backend::{Applied, ApplyError, Backend, Programmed};
 pub use conntrack::{Conntrack, StaleFlows};
 pub use flags::Flags;
 pub use metrics::Metrics;
 pub use netfilter::{NetfilterError, NetworkNamespace, Refusal};
+pub use stale_flow_queue::{ForgetFlows, StaleFlowQueue};

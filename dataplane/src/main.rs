@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use penstock_model::ServiceIndex;
 use penstock_node::{
-    Agent, Flags, Metrics, events,
+    Agent, Conntrack, Flags, Metrics, NetworkNamespace, events,
     nftables::{self, Nft, Nftables},
 };
 use penstock_runtime::{Telemetry, init_telemetry, report_exit, shutdown_on_signal};
@@ -59,6 +59,9 @@ async fn run(flags: &Flags, node_name: String) -> Result<()> {
     let index = ServiceIndex::new(flags.index_config(node_name));
     let backend = Nftables::new(nft, flags.table_config());
     let agent = Agent::new(index, backend, metrics, telemetry.readiness.clone());
+    let (stale_flows, end) = (agent.stale_flows(), until.clone());
+    let conntrack = Conntrack::new(NetworkNamespace::Own);
+    tokio::spawn(async move { stale_flows.drain(conntrack, end).await });
     let server = tokio::spawn(telemetry.serve(flags.process.http_address(9782), until.clone()));
     let agent = agent.run(events(&client), until.clone());
     tokio::pin!(agent);

@@ -35,6 +35,7 @@ pub use touch::Touched;
 pub use transaction::{Element, ElementKey, Transaction};
 pub use watch::{OwnCommits, OwnPort, Paused, TableWatch};
 
+use ipnet::IpNet;
 use penstock_model::Change;
 use predecessor::Predecessor;
 
@@ -46,6 +47,10 @@ pub struct Nftables {
     nft: Nft,
     netlink: Netlink,
     config: TableConfig,
+    /// Those of the configuration that it was made with.
+    own_service_cidrs: Vec<IpNet>,
+    /// Whether the kernel has other Service ranges than the configuration.
+    service_cidrs_differ: bool,
     /// What the kernel holds; `None` while that is unknown.
     slots: Option<Slots>,
 }
@@ -55,12 +60,17 @@ impl Nftables {
     #[must_use]
     pub fn new(nft: Nft, config: TableConfig) -> Self {
         let netlink = Netlink::new(nft.namespace().clone());
-        Self { nft, netlink, config, slots: None }
+        let own_service_cidrs = config.service_cidrs.clone();
+        Self { nft, netlink, config, own_service_cidrs, service_cidrs_differ: false, slots: None }
     }
 
     /// Tells the kernel of changes.
     async fn carry_out(&mut self, transaction: &Transaction) -> Result<(), ApplyError> {
-        if Netlink::takes(transaction) {
+        if self.service_cidrs_differ {
+            let ranges = table::replace_service_cidrs(&self.config);
+            self.nft.run(&(ranges + &text::encode(transaction, &self.config))).await?;
+            self.service_cidrs_differ = false;
+        } else if Netlink::takes(transaction) {
             self.netlink.run(transaction).await?;
         } else {
             self.nft.run(&text::encode(transaction, &self.config)).await?;
@@ -95,12 +105,18 @@ impl Backend for Nftables {
         Ok(Applied { operations: transaction.len(), programmed })
     }
 
+    fn take_service_cidrs(&mut self, cidrs: Vec<IpNet>) {
+        self.config.service_cidrs = [self.own_service_cidrs.clone(), cidrs].concat();
+        self.service_cidrs_differ = true;
+    }
+
     async fn reload(&mut self, all: &[Change]) -> Result<Applied, ApplyError> {
         self.slots = None;
         let mut slots = Slots::default();
         let transaction = slots.apply(all);
         let script = table::define(&self.config) + &text::encode(&transaction, &self.config);
         self.replace(&script).await?;
+        self.service_cidrs_differ = false;
         let programmed = slots.programmed();
         self.slots = Some(slots);
         Ok(Applied { operations: transaction.len(), programmed })

@@ -96,6 +96,12 @@ pub(super) fn define(config: &TableConfig) -> String {
         + &ranges_of("service-cidrs", &config.service_cidrs)
 }
 
+/// Other Service ranges.
+pub(super) fn replace_service_cidrs(config: &TableConfig) -> String {
+    let flush = FAMILIES.map(|(n, _)| format!("flush set {TABLE} service-cidrs{n}\n")).concat();
+    flush + &ranges_of("service-cidrs", &config.service_cidrs)
+}
+
 fn ranges_of(set: &str, nets: &[IpNet]) -> String {
     let mut text = String::new();
     for (n, _) in FAMILIES {

@@ -43,7 +43,7 @@ impl Running {
     /// With all lists; what is sent later follows.
     fn listed() -> (Self, mpsc::UnboundedSender<Event>) {
         let (events, later) = mpsc::unbounded();
-        let lists = stream::iter([services(), slices(), nodes(), policies(&[])]);
+        let lists = stream::iter([services(), slices(), nodes(), policies(&[]), ranges(&[])]);
         let agent = Self::start(Namespace::new("node"), lists.chain(later));
         agent.wait("the first load", || agent.readiness.is_ready());
         (agent, events)
@@ -101,6 +101,11 @@ fn nodes() -> Event {
     Event::Node(Box::new(Update::Reset(vec![node_object()])))
 }
 
+fn ranges(cidrs: &[&str]) -> Event {
+    let object = json!({"metadata": {"name": "more"}, "spec": {"cidrs": cidrs}});
+    Event::ServiceCidr(Box::new(Update::Reset(vec![serde_json::from_value(object).unwrap()])))
+}
+
 /// Policies that allow the addresses to the namespace of [`web`].
 fn policies(allowed: &[&str]) -> Event {
     let policy = |cidr: &&str| {
@@ -121,8 +126,9 @@ fn nothing_is_touched_before_all_lists_have_arrived() {
         go_on.await.unwrap();
         slices()
     };
-    let events =
-        stream::iter([services(), nodes(), policies(&[])]).chain(stream::once(last)).chain(stream::pending());
+    let events = stream::iter([services(), nodes(), policies(&[]), ranges(&[])])
+        .chain(stream::once(last))
+        .chain(stream::pending());
     let node = Namespace::new("node");
     node.nft("add table inet penstock; add chain inet penstock predecessor");
     let agent = Running::start(node, events);
@@ -146,7 +152,7 @@ fn rules_removed_from_outside_come_back_with_the_next_change() {
 #[test]
 fn not_ready_while_the_kernel_is_in_doubt() {
     let (events, later) = mpsc::unbounded();
-    let lists = stream::iter([services(), slices(), nodes(), policies(&[])]);
+    let lists = stream::iter([services(), slices(), nodes(), policies(&[]), ranges(&[])]);
     let node = Namespace::new("node");
     let alias = node.alias();
     let agent = Running::start_with(node, Nft::in_namespace(alias.name()), lists.chain(later));
@@ -175,6 +181,22 @@ fn external_ips_come_and_go_with_the_policies() {
     events.unbounded_send(policies(&["80.11.12.11/32"])).unwrap();
     agent.wait("no externalIP", || !agent.has("80.11.12.10"));
     assert!(agent.has("10.96.0.10 . tcp . 80 : 8800:1"));
+}
+
+#[test]
+fn service_ranges_come_and_go_with_the_api_servers_and_those_of_the_flag_stay() {
+    let (agent, events) = Running::listed();
+    assert!(agent.has("10.96.0.0/16") && !agent.has("10.97.0.0/24"));
+    for cidr in ["10.97.0.0/24", "2001:db8:97::/112"] {
+        events.unbounded_send(ranges(&[cidr])).unwrap();
+        agent.wait("the range", || agent.has(cidr));
+        assert!(agent.has("10.96.0.0/16"));
+    }
+    assert!(!agent.has("10.97.0.0/24"));
+    agent.node.nft("delete table inet penstock");
+    events.unbounded_send(Event::Service(Box::new(Update::Apply(web("10.96.0.20"))))).unwrap();
+    agent.wait("all rules", || agent.has("10.96.0.20 . tcp . 80 : 8800:1"));
+    assert!(agent.has("10.96.0.0/16") && agent.has("2001:db8:97::/112"));
 }
 
 #[test]

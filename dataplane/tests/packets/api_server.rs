@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use k8s_openapi::api::{core::v1 as core, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{core::v1 as core, discovery::v1::EndpointSlice, networking::v1::ServiceCIDR};
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
@@ -115,6 +115,22 @@ fn what_is_written_to_the_api_server_is_programmed() {
     agent.wait("the frontend again", || agent.has(SERVED));
     runtime.block_on(cluster.services.delete("web", &DeleteParams::default())).unwrap();
     agent.wait("no frontend", || !agent.has("10.96.0.10"));
+}
+
+#[test]
+fn service_ranges_of_the_api_server_are_programmed() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let cluster = runtime.block_on(Cluster::start());
+    let client = runtime.block_on(cluster.agent_client());
+    let agent = Running::start(Namespace::new("node"), runtime.block_on(async { events(&client) }));
+    agent.wait("the first load", || agent.readiness.is_ready());
+    let object = json!({"metadata": {"name": "more"}, "spec": {"cidrs": ["10.97.0.0/24"]}});
+    let object: ServiceCIDR = serde_json::from_value(object).unwrap();
+    let ranges: Api<ServiceCIDR> = Api::all(runtime.block_on(cluster.control_plane.client()).unwrap());
+    runtime.block_on(ranges.create(&PostParams::default(), &object)).unwrap();
+    agent.wait("the range", || agent.has("10.97.0.0/24"));
+    runtime.block_on(ranges.delete("more", &DeleteParams::default())).unwrap();
+    agent.wait("no range", || !agent.has("10.97.0.0/24"));
 }
 
 #[test]
