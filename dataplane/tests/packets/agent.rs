@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt, channel::mpsc, stream};
 use penstock_crds::{ExternalIPPolicy, ExternalIPPolicySpec};
+use penstock_model::Flow;
 use penstock_node::{
-    Agent, Event, Metrics,
+    Agent, Event, ForgetFlows, HealthChecks, Metrics, NetfilterError, StaleFlowQueue,
     nftables::{Nft, Nftables},
 };
 use penstock_runtime::{Readiness, Update};
-use serde_json::json;
-use tokio::{runtime::Runtime, sync::oneshot, time::Instant};
+use serde_json::{Value, json};
+use tokio::{
+    runtime::Runtime,
+    sync::{mpsc::UnboundedSender, oneshot, watch},
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -18,9 +23,14 @@ use crate::{
     namespace::Namespace,
 };
 
+/// For what comes at once unless it fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 pub(crate) struct Running {
     node: Namespace,
     pub(crate) readiness: Readiness,
+    stale_flows: StaleFlowQueue,
+    health_checks: watch::Receiver<HealthChecks>,
     until: CancellationToken,
     runtime: Runtime,
 }
@@ -36,8 +46,9 @@ impl Running {
         let backend = Nftables::new(nft, table_config());
         let (readiness, until) = (Readiness::default(), CancellationToken::new());
         let agent = Agent::new(index(), backend, Metrics::default(), readiness.clone());
+        let (stale_flows, health_checks) = (agent.stale_flows(), agent.health_checks());
         runtime.spawn(agent.run(events, until.clone()));
-        Self { node, readiness, until, runtime }
+        Self { node, stale_flows, health_checks, readiness, until, runtime }
     }
 
     /// With all lists; what is sent later follows.
@@ -50,7 +61,7 @@ impl Running {
     }
 
     pub(crate) fn wait(&self, what: &str, condition: impl Fn() -> bool) {
-        self.wait_within(Duration::from_secs(30), what, condition);
+        self.wait_within(PATIENCE, what, condition);
     }
 
     /// For what the agent asks about seldom.
@@ -197,6 +208,70 @@ fn service_ranges_come_and_go_with_the_api_servers_and_those_of_the_flag_stay() 
     events.unbounded_send(Event::Service(Box::new(Update::Apply(web("10.96.0.20"))))).unwrap();
     agent.wait("all rules", || agent.has("10.96.0.20 . tcp . 80 : 8800:1"));
     assert!(agent.has("10.96.0.0/16") && agent.has("2001:db8:97::/112"));
+}
+
+/// Remembers what it is to forget.
+struct Recorder(UnboundedSender<String>);
+
+impl ForgetFlows for Recorder {
+    async fn forget(&mut self, flows: &[Flow]) -> Result<usize, NetfilterError> {
+        let texts = flows.iter().map(|flow| format!("{} at {}", flow.frontend, flow.endpoint));
+        texts.for_each(|text| self.0.send(text).unwrap());
+        Ok(flows.len())
+    }
+}
+
+#[test]
+fn flows_to_what_is_gone_are_passed_on_also_when_no_rule_changes() {
+    let (agent, events) = Running::listed();
+    let (sender, mut forgotten) = tokio::sync::mpsc::unbounded_channel();
+    let queue = agent.stale_flows.clone();
+    agent.runtime.spawn(async move { queue.drain(Recorder(sender), CancellationToken::new()).await });
+    let mut next =
+        || agent.runtime.block_on(async { timeout(PATIENCE, forgotten.recv()).await.unwrap().unwrap() });
+    let dns = json!({"clusterIPs": ["10.96.0.53"], "ports": [{"port": 53, "protocol": "UDP"}]});
+    let send = |event| events.unbounded_send(event).unwrap();
+    let endpoints = |conditions: [Value; 2]| {
+        let mut slice =
+            slice("dns", &json!([{"port": 53, "protocol": "UDP"}]), &["10.244.0.2", "10.244.0.3"]);
+        for (endpoint, conditions) in slice.endpoints.iter_mut().flatten().zip(conditions) {
+            endpoint.conditions = serde_json::from_value(conditions).unwrap();
+        }
+        slice
+    };
+    let ready = json!({"ready": true});
+    let leaving = json!({"ready": false, "serving": true, "terminating": true});
+    send(Event::Slice(Box::new(Update::Apply(endpoints([ready.clone(), leaving])))));
+    send(Event::Service(Box::new(Update::Apply(service("dns", "u3", &dns, &[])))));
+    assert_eq!(next(), "10.96.0.53:53/UDP at 10.96.0.53:53", "those from before there was a rule");
+    // It served those who had it, and nobody new.
+    let gone = json!({"ready": false, "serving": false, "terminating": true});
+    send(Event::Slice(Box::new(Update::Apply(endpoints([ready, gone])))));
+    assert_eq!(next(), "10.96.0.53:53/UDP at 10.244.0.3:53");
+}
+
+#[test]
+fn health_checks_are_passed_on_as_they_are() {
+    let (agent, events) = Running::listed();
+    let checks = || agent.health_checks.borrow().values().map(|check| (check.port, check.ready_v4)).collect();
+    let now: Vec<(u16, u32)> = checks();
+    assert_eq!(now, []);
+    let spec = |policy: &str| {
+        let mut spec = json!({
+            "type": "LoadBalancer", "clusterIPs": ["10.96.0.10"], "externalTrafficPolicy": policy,
+            "ports": [{"port": 80}]});
+        if policy == "Local" {
+            spec["healthCheckNodePort"] = 32_000.into();
+        }
+        service("web", "u1", &spec, &[])
+    };
+    let send = |service| events.unbounded_send(Event::Service(Box::new(Update::Apply(service)))).unwrap();
+    send(spec("Local"));
+    agent.wait("a check", || checks() == [(32_000, 1)]);
+    events.unbounded_send(Event::Slice(Box::new(Update::Reset(vec![])))).unwrap();
+    agent.wait("no endpoint", || checks() == [(32_000, 0)]);
+    send(spec("Cluster"));
+    agent.wait("no check", || checks().is_empty());
 }
 
 #[test]
