@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use penstock_model::{ExternalIpAllowList, ExternalIpPolicy, IndexConfig};
 use penstock_runtime::ProcessFlags;
 
-use crate::nftables::TableConfig;
+use crate::{NodePortAddress, NodePortAddressError, nftables::TableConfig, node_port_addresses};
 
 /// What the node agent is told when it starts.
 #[derive(Clone, Debug, clap::Args)]
@@ -22,6 +22,11 @@ pub struct Flags {
     #[arg(long, value_delimiter = ',', value_parser = cidr)]
     pub service_cidr: Vec<IpNet>,
 
+    /// Where node ports answer: `primary`, the node's primary address of each family, or ranges, in which the addresses of its
+    /// interfaces count that it has when the process starts.
+    #[arg(long, value_delimiter = ',', default_value = "primary", value_parser = node_port_address)]
+    pub nodeport_addresses: Vec<NodePortAddress>,
+
     /// The bit of the packet mark that asks for masquerading; kube-proxy's default.
     #[arg(long, default_value_t = 14, value_parser = clap::value_parser!(u8).range(0..32))]
     pub masquerade_bit: u8,
@@ -29,11 +34,14 @@ pub struct Flags {
 
 impl Flags {
     /// What the index of the node must know. ExternalIPs are allowed by what is watched, not by a flag.
-    #[must_use]
-    pub fn index_config(&self, node_name: String) -> IndexConfig {
+    ///
+    /// # Errors
+    /// See [`node_port_addresses`].
+    pub fn index_config(&self, node_name: String) -> Result<IndexConfig, NodePortAddressError> {
+        let node_port_addresses = node_port_addresses(&self.nodeport_addresses)?;
         let reserved = self.cluster_cidr.iter().chain(&self.service_cidr).copied().collect();
         let external_ips = ExternalIpPolicy { allowed: ExternalIpAllowList::default(), reserved };
-        IndexConfig { node_name, external_ips }
+        Ok(IndexConfig { node_name, external_ips, node_port_addresses })
     }
 
     /// What the rules depend on.
@@ -44,6 +52,13 @@ impl Flags {
             service_cidrs: self.service_cidr.clone(),
             masquerade_bit: self.masquerade_bit,
         }
+    }
+}
+
+fn node_port_address(text: &str) -> Result<NodePortAddress, String> {
+    match text {
+        "primary" => Ok(NodePortAddress::Primary),
+        _ => cidr(text).map(NodePortAddress::Within).map_err(|error| format!("{error}, nor is it primary")),
     }
 }
 
@@ -67,5 +82,8 @@ mod tests {
         assert!(cidr("2001:db8:244::/48").is_ok());
         assert!(cidr("10.244.0.1/16").unwrap_err().contains("write 10.244.0.0/16"));
         assert!(cidr("10.244.0.0").is_err());
+        assert_eq!(node_port_address("primary"), Ok(NodePortAddress::Primary));
+        assert!(node_port_address("::/0").is_ok());
+        assert!(node_port_address("first").unwrap_err().contains("nor is it primary"));
     }
 }

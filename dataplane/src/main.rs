@@ -56,7 +56,7 @@ async fn run(flags: &Flags, node_name: String) -> Result<()> {
     let telemetry = Telemetry::new(env!("CARGO_PKG_VERSION"));
     let metrics = Metrics::default();
     telemetry.register(|registry| metrics.register(registry));
-    let index = ServiceIndex::new(flags.index_config(node_name));
+    let index = ServiceIndex::new(flags.index_config(node_name)?);
     let backend = Nftables::new(nft, flags.table_config());
     let agent = Agent::new(index, backend, metrics, telemetry.readiness.clone());
     let (stale_flows, end) = (agent.stale_flows(), until.clone());

@@ -81,6 +81,7 @@ fn a_wrong_key_or_value_is_refused() {
         ("clusterDomain=cluster.local.", "clusterDomain"),
         ("clusterDomain=", "clusterDomain"),
         ("announcer.leaseSeconds=0", "leaseSeconds"),
+        ("node.nodePortAddresses=first", "nodePortAddresses"),
         ("operator.secretNames={Upper}", "secretNames"),
     ] {
         let error = CHART.render(&["--set", set]).unwrap_err().to_string();
@@ -193,6 +194,7 @@ fn values_reach_the_programs() {
         "--set=clusterCIDR=10.244.0.0/16\\,2001:db8:244::/48",
         "--set=serviceCIDR=10.96.0.0/16",
         "--set=clusterDomain=shop.example",
+        "--set=node.nodePortAddresses=10.0.0.0/8\\,2001:db8::/32",
         "--set=announcer.httpHost=::",
         "--set=announcer.interfaces={eth1}",
         "--set=log.format=json",
@@ -205,6 +207,7 @@ fn values_reach_the_programs() {
         "--log-format=json",
         "--cluster-cidr=10.244.0.0/16,2001:db8:244::/48",
         "--service-cidr=10.96.0.0/16",
+        "--nodeport-addresses=10.0.0.0/8,2001:db8::/32",
     ] {
         assert!(args.contains(arg), "{arg}: {args}");
     }

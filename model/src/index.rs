@@ -27,6 +27,8 @@ pub struct IndexConfig {
     pub node_name: String,
     /// Which externalIPs are served; what is allowed may change later.
     pub external_ips: ExternalIpPolicy,
+    /// The addresses on which node ports answer; `None` for the node's primary one of each family.
+    pub node_port_addresses: Option<Vec<IpAddr>>,
 }
 
 /// The state of all Services as one node sees it.

@@ -7,6 +7,7 @@ use penstock_model::{
 use serde_json::{Value, json};
 
 use crate::{
+    echo::{Outcome, ask},
     flow::{Answers, Flow, answers, check_all, dropped, refused},
     lab::{
         Sender::{Client, Node, P1, P2},
@@ -197,4 +198,41 @@ fn source_ranges_come_before_everything_else() {
     balanced(&mut programmed.index, 2, &ranges(&["0.0.0.0/0"]), &LOCAL_P1, &LOCAL_P1_V6);
     programmed.apply();
     check_all(&programmed.lab, &[answers(Client, Tcp, "203.0.113.202:80", MASQUERADED4)]);
+}
+
+#[test]
+fn what_chooses_the_endpoint_does_not_choose_a_queue_too_and_marks_of_others_stay() {
+    let programmed = programmed(|index| {
+        balanced(index, 2, &json!({"externalTrafficPolicy": "Local"}), &LOCAL_P1, &LOCAL_P1_V6);
+        balanced(index, 3, &json!({"sessionAffinity": "ClientIP"}), &LOCAL_P1, &LOCAL_P1_V6);
+    });
+    let node = &programmed.lab.node;
+    let foreign = "add table inet foreign
+        add chain inet foreign before { type filter hook prerouting priority mangle; }
+        add chain inet foreign local { type route hook output priority mangle; }
+        add chain inet foreign after { type filter hook postrouting priority 300; }
+        add rule inet foreign before meta mark set 0x00ff0001
+        add rule inet foreign local meta mark set 0x00ff0001
+        add rule inet foreign after ct status & dnat == dnat meta mark != 0x00ff0001 counter comment lost
+        add rule inet foreign after meta priority & 8000:0 == 8000:0 counter comment left
+        add rule inet foreign after ct status & dnat == dnat counter comment seen";
+    foreign.lines().for_each(|line| drop(node.nft(line.trim())));
+    let mut flows = EXTERNAL_LOCAL[..16].to_vec();
+    flows.extend([
+        answers(P2, Tcp, "10.96.0.10:80", &[("p1", "10.244.0.3"), ("p2", "10.244.0.1")]),
+        answers(Node, Tcp, "[2001:db8:96::10]:80", MASQUERADED6),
+    ]);
+    check_all(&programmed.lab, &flows);
+    for to in ["10.96.1.3:80", "[2001:db8:96::1:3]:80", "203.0.113.203:80", "[2001:db8:113::203]:80"] {
+        for from in [P1, P2, Node] {
+            let outcome = ask(programmed.lab.sender(from), Tcp, to.parse().unwrap());
+            assert!(matches!(outcome, Outcome::Answered(_)), "{from:?} {to}: {outcome:?}");
+        }
+    }
+    let counted = node.nft("list chain inet foreign after");
+    let line = |comment: &str| counted.lines().find(|line| line.contains(comment)).unwrap().to_owned();
+    for comment in ["lost", "left"] {
+        assert!(line(comment).contains("counter packets 0 "), "{counted}");
+    }
+    assert!(!line("seen").contains("counter packets 0 "), "nothing came by:\n{counted}");
 }

@@ -127,11 +127,14 @@ impl ServiceIndex {
         cluster.chain(node).chain(balancer).chain(external).collect()
     }
 
-    /// A node port answers on the node's primary address of each family that the Service has.
+    /// A node port answers on the node's primary address of each family that the Service has, unless others are configured.
     fn node_port_ips(&self, service: &Service) -> Vec<IpAddr> {
         let families: BTreeSet<Family> = service.cluster_ips.iter().map(|ip| Family::of(*ip)).collect();
         let primary = |family| self.nodes.primary_ip(&self.config.node_name, family);
-        families.into_iter().filter_map(primary).collect()
+        match &self.config.node_port_addresses {
+            None => families.into_iter().filter_map(primary).collect(),
+            Some(ips) => ips.iter().copied().filter(|ip| families.contains(&Family::of(*ip))).collect(),
+        }
     }
 
     fn may_be_external(&self, service: &Service, ip: IpAddr) -> bool {

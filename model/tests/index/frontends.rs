@@ -1,6 +1,6 @@
 //! Where a Service answers.
 
-use penstock_model::{ExternalIpAllowList, ObjectKey, ServiceIndex};
+use penstock_model::{ExternalIpAllowList, IndexConfig, ObjectKey, ServiceIndex};
 use serde_json::{Value, json};
 
 use crate::{
@@ -111,6 +111,22 @@ fn a_status_cannot_take_the_traffic_of_the_cluster_or_its_nodes() {
     assert_eq!(Said::all(&mut index).frontends(), ["10.96.0.7:80/TCP", "203.0.113.200:80/TCP"]);
     index.delete_node("n2");
     assert_eq!(Said::all(&mut index).frontends(), with_both);
+}
+
+#[test]
+fn node_ports_answer_on_the_configured_addresses_of_the_services_families() {
+    let ips = ["203.0.113.11", "192.0.2.7", "2001:db8::5"].map(|ip| ip.parse().unwrap());
+    let config = IndexConfig {
+        node_name: NODE.into(),
+        node_port_addresses: Some(ips.into()),
+        ..IndexConfig::default()
+    };
+    let mut index = ServiceIndex::new(config);
+    let spec =
+        json!({"type": "NodePort", "clusterIP": "10.96.0.7", "ports": [{"port": 80, "nodePort": 30080}]});
+    let expected = ["10.96.0.7:80/TCP", "192.0.2.7:30080/TCP", "203.0.113.11:30080/TCP"];
+    index.apply_service(&service("s", 1, &spec));
+    assert_eq!(Said::all(&mut index).frontends(), expected);
 }
 
 #[test]
