@@ -4,7 +4,7 @@
 //! cargo run --release -p penstock-node --example one_endpoint -- 200 1000 10000 20000
 //! ```
 //! The first number is how often each is done, the others are numbers of Services; each has five endpoints, one of
-//! which goes and comes back, and then is replaced by another. Needs root; works in a network namespace of its own. Times
+//! which goes and comes back, and then is replaced by another. Before that everything is loaded twice. Needs root; works in a network namespace of its own. Times
 //! are from the transaction to the kernel's answer, in milliseconds.
 
 use std::{
@@ -57,7 +57,12 @@ impl Ways {
 async fn measure(services: u32, rounds: u32) -> Result<()> {
     let all: Vec<Change> = (0..services).map(|n| service(n, ENDPOINTS, 0)).collect();
     let (nft, config) = (Nft::default(), TableConfig::default());
-    Nftables::new(nft.clone(), config.clone()).reload(&all).await?;
+    let mut backend = Nftables::new(nft.clone(), config.clone());
+    for what in ["load", "reload"] {
+        let started = Instant::now();
+        backend.reload(&all).await?;
+        println!("{services:>8}  {what}: {:.2} s", started.elapsed().as_secs_f64());
+    }
     let mut slots = Slots::default();
     slots.apply(&all);
     let mut ways = Ways { nft, netlink: Netlink::new(NetworkNamespace::Own), config };

@@ -22,8 +22,9 @@ pub(super) const LOCAL_OFFSET: u32 = 1 << 31;
 /// Which endpoint each client has. A predecessor's is kept by its name: whoever changes what they hold renames them.
 pub(super) const KEPT: [&str; 2] = ["affinity4", "affinity6"];
 
-/// How many clients of Services with affinity are remembered, per family. Others get an endpoint all the same.
-const CLIENTS: u32 = 1 << 20;
+/// How many clients of Services with affinity are remembered, per family: forged senders of UDP cost no more memory than
+/// that. Others get an endpoint all the same.
+const CLIENTS: u32 = 1 << 18;
 
 /// What the rules depend on besides Services.
 #[derive(Clone, Debug)]

@@ -24,8 +24,6 @@ pub(crate) type Answers = &'static [(&'static str, &'static str)];
 pub(crate) enum Expect {
     /// Each of these answers, and no other, by the server's name and the source that it sees.
     Answers(Answers),
-    /// The same, among refusals.
-    Some(Answers),
     /// Refused, before any time-out.
     Refused,
     /// No answer. Without a rule somebody would give one.
@@ -74,10 +72,8 @@ impl Flow {
             match (self.attempt(lab), self.expect) {
                 (Outcome::Refused, Expect::Refused) | (Outcome::Silent, Expect::Dropped) => return Ok(()),
                 // A lost packet, or ICMP errors beyond the kernel's rate.
-                (Outcome::Silent, _) | (Outcome::Refused, Expect::Some(_)) => {}
-                (Outcome::Answered(answer), Expect::Answers(_) | Expect::Some(_))
-                    if expected.contains(&answer) =>
-                {
+                (Outcome::Silent, _) => {}
+                (Outcome::Answered(answer), Expect::Answers(_)) if expected.contains(&answer) => {
                     missing.remove(&answer);
                     if missing.is_empty() {
                         return Ok(());
@@ -96,7 +92,7 @@ impl Flow {
 
     fn answers(&self) -> BTreeSet<Answer> {
         let answers = match self.expect {
-            Expect::Answers(answers) | Expect::Some(answers) => answers,
+            Expect::Answers(answers) => answers,
             Expect::Refused | Expect::Dropped => &[],
         };
         let answers = answers.iter().map(|(by, seen)| (by.to_string(), seen.parse().unwrap()));
