@@ -25,8 +25,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Applied, ApplyError, Backend, Metrics, external_ip_policies::ExternalIpPolicies, refusal_log::RefusalLog,
-    service_cidrs::ServiceCidrs, stale_flow_queue::StaleFlowQueue,
+    Applied, ApplyError, Backend, Metrics, Sync, external_ip_policies::ExternalIpPolicies,
+    refusal_log::RefusalLog, service_cidrs::ServiceCidrs, stale_flow_queue::StaleFlowQueue,
 };
 
 /// How many events that are ready are taken into one transaction at most.
@@ -260,6 +260,7 @@ impl<B: Backend> Agent<B> {
         let changes = self.index.take_changes();
         self.stale_flows.hold(self.index.take_stale_flows());
         if changes.is_empty() && !self.service_cidrs_differ {
+            self.metrics.unchanged();
             // An endpoint that nobody was sent to any longer may be gone.
             return self.pass_on();
         }
@@ -305,10 +306,11 @@ impl<B: Backend> Agent<B> {
 
     fn report(&mut self, result: Result<Applied, ApplyError>, started: Instant, next_pause: Duration) {
         let took = started.elapsed();
+        let sync = if matches!(self.kernel, Kernel::Loaded) { Sync::Partial } else { Sync::Full };
         match result {
             Ok(applied) => {
                 tracing::debug!(operations = applied.operations, ?took, "changes programmed");
-                self.metrics.applied(&applied, took);
+                self.metrics.applied(sync, &applied, took);
                 self.kernel = Kernel::Loaded;
                 self.service_cidrs_differ = false;
                 self.pass_on();
@@ -317,7 +319,7 @@ impl<B: Backend> Agent<B> {
             Err(error) => {
                 let error = anyhow::Error::from(error);
                 tracing::error!("{error:#}; loading everything in {next_pause:?}");
-                self.metrics.failed(took);
+                self.metrics.failed(sync, took);
                 self.kernel = Kernel::Unknown { not_before: Instant::now() + next_pause, pause: next_pause };
                 self.readiness.set(false);
             }

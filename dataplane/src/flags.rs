@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use penstock_model::{ExternalIpAllowList, ExternalIpPolicy, IndexConfig};
 use penstock_runtime::ProcessFlags;
 
-use crate::{NodePortAddress, NodePortAddressError, nftables::TableConfig, node_port_addresses};
+use crate::{BindAddress, NodePortAddress, NodePortAddressError, nftables::TableConfig, node_port_addresses};
 
 /// What the node agent is told when it starts.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,6 +30,14 @@ pub struct Flags {
     /// The bit of the packet mark that asks for masquerading; kube-proxy's default.
     #[arg(long, default_value_t = 14, value_parser = clap::value_parser!(u8).range(0..32))]
     pub masquerade_bit: u8,
+
+    /// Where /healthz and /livez are served as by kube-proxy, for balancers and the kubelet; empty is nowhere.
+    #[arg(long, default_value_t = BindAddress::HEALTH)]
+    pub healthz_bind_address: BindAddress,
+
+    /// Where /metrics, /healthz and /proxyMode are served as by kube-proxy; empty is nowhere.
+    #[arg(long, default_value_t = BindAddress::METRICS)]
+    pub metrics_bind_address: BindAddress,
 }
 
 impl Flags {

@@ -4,10 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use futures::StreamExt;
 use penstock_model::ServiceIndex;
 use penstock_node::{
-    Agent, Conntrack, Flags, Metrics, NetworkNamespace, events,
+    Agent, Conntrack, Flags, Metrics, NetworkNamespace, NodeServers, Progress, ServiceEvents, events,
+    health_check,
     nftables::{self, Nft, Nftables},
+    proxy_health::Now,
 };
 use penstock_runtime::{Telemetry, init_telemetry, report_exit, shutdown_on_signal};
 
@@ -54,16 +57,23 @@ async fn run(flags: &Flags, node_name: String) -> Result<()> {
     nft.check().await.context("cannot program nftables: this needs the program nft and CAP_NET_ADMIN")?;
     let client = penstock_runtime::client().await?;
     let telemetry = Telemetry::new(env!("CARGO_PKG_VERSION"));
-    let metrics = Metrics::default();
-    telemetry.register(|registry| metrics.register(registry));
+    let progress = Progress::new(&node_name, Now::read().wall);
+    let metrics = metrics(&telemetry, &progress);
+    let complaints = ServiceEvents::start(client.clone(), &node_name);
     let index = ServiceIndex::new(flags.index_config(node_name)?);
     let backend = Nftables::new(nft, flags.table_config());
     let agent = Agent::new(index, backend, metrics, telemetry.readiness.clone());
     let (stale_flows, end) = (agent.stale_flows(), until.clone());
     let conntrack = Conntrack::new(NetworkNamespace::Own);
     tokio::spawn(async move { stale_flows.drain(conntrack, end).await });
+    let health_checks = health_check::Servers::new(progress.health.clone(), complaints);
+    tokio::spawn(health_checks.run(agent.health_checks(), until.clone()));
+    let servers =
+        NodeServers { progress: progress.clone(), telemetry: telemetry.clone(), proxy_mode: "nftables" };
+    tokio::spawn(servers.run(flags.healthz_bind_address, flags.metrics_bind_address, until.clone()));
     let server = tokio::spawn(telemetry.serve(flags.process.http_address(9782), until.clone()));
-    let agent = agent.run(events(&client), until.clone());
+    let events = events(&client).inspect(|event| progress.heard(event, Now::read()));
+    let agent = agent.run(events, until.clone());
     tokio::pin!(agent);
     tokio::select! {
         () = &mut agent => Ok(()),
@@ -74,4 +84,12 @@ async fn run(flags: &Flags, node_name: String) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Ours, and those in kube-proxy's names.
+fn metrics(telemetry: &Telemetry, progress: &Progress) -> Metrics {
+    let metrics = Metrics::new(progress.clone());
+    telemetry.register(|registry| metrics.register(registry));
+    telemetry.register_as_named(|registry| progress.metrics.register(registry));
+    metrics
 }

@@ -13,7 +13,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{Applied, Programmed};
+use crate::{Applied, Programmed, Progress, Sync, proxy_health::Now};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 enum Outcome {
@@ -37,10 +37,19 @@ pub struct Metrics {
     frontends: Gauge,
     endpoints: Gauge,
     last_failure: Gauge,
+    progress: Progress,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
+        Self::new(Progress::new("", Now::read().wall))
+    }
+}
+
+impl Metrics {
+    /// Metrics that tell what becomes of changes to `progress` too, which shows it in kube-proxy's names.
+    #[must_use]
+    pub fn new(progress: Progress) -> Self {
         Self {
             transactions: Family::default(),
             // 1 ms to 33 s.
@@ -49,11 +58,10 @@ impl Default for Metrics {
             frontends: Gauge::default(),
             endpoints: Gauge::default(),
             last_failure: Gauge::default(),
+            progress,
         }
     }
-}
 
-impl Metrics {
     /// Shows them in a registry.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("dataplane");
@@ -69,7 +77,13 @@ impl Metrics {
         registry.register("last_failure_timestamp_seconds", help, self.last_failure.clone());
     }
 
-    pub(crate) fn applied(&self, applied: &Applied, took: Duration) {
+    /// There was nothing to do for what was heard.
+    pub(crate) fn unchanged(&self) {
+        self.progress.settled(Now::read());
+    }
+
+    pub(crate) fn applied(&self, sync: Sync, applied: &Applied, took: Duration) {
+        self.progress.synced(sync, took, true, Now::read());
         self.transactions.get_or_create(&Transactions { outcome: Outcome::applied }).inc();
         self.duration.observe(took.as_secs_f64());
         self.operations.inc_by(applied.operations as u64);
@@ -78,7 +92,8 @@ impl Metrics {
         self.endpoints.set(i64::try_from(endpoints).unwrap_or(i64::MAX));
     }
 
-    pub(crate) fn failed(&self, took: Duration) {
+    pub(crate) fn failed(&self, sync: Sync, took: Duration) {
+        self.progress.synced(sync, took, false, Now::read());
         self.transactions.get_or_create(&Transactions { outcome: Outcome::failed }).inc();
         self.duration.observe(took.as_secs_f64());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

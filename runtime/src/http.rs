@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -12,7 +12,7 @@ use axum::{
     Router,
     extract::State,
     http::{StatusCode, header::CONTENT_TYPE},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::get,
 };
 use prometheus_client::{encoding::text::encode, metrics::info::Info, registry::Registry};
@@ -66,18 +66,24 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// A registry with the prefix `penstock` and the metric `penstock_build_info`.
+    /// With the metric `penstock_build_info`.
     #[must_use]
     pub fn new(version: &'static str) -> Self {
-        let mut registry = Registry::with_prefix("penstock");
+        let registry = Arc::new(Mutex::new(Registry::default()));
+        let telemetry = Self { registry, readiness: Readiness::default() };
         let build = Info::new(vec![("version", version)]);
-        registry.register("build", "The version of this process", build);
-        Self { registry: Arc::new(Mutex::new(registry)), readiness: Readiness::default() }
+        telemetry.register(|registry| registry.register("build", "The version of this process", build));
+        telemetry
     }
 
-    /// Adds metrics.
+    /// Adds metrics, with the prefix `penstock`.
     pub fn register(&self, add: impl FnOnce(&mut Registry)) {
-        add(&mut self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        self.register_as_named(|registry| add(registry.sub_registry_with_prefix("penstock")));
+    }
+
+    /// Adds metrics under names that others gave them.
+    pub fn register_as_named(&self, add: impl FnOnce(&mut Registry)) {
+        add(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Serves until the token is cancelled. Binds first, so that a taken port is an error at start.
@@ -92,6 +98,23 @@ impl Telemetry {
         let shutdown = async move { until.cancelled().await };
         let server = axum::serve(listener, self.router()).with_graceful_shutdown(shutdown);
         server.await.map_err(HttpError::Serve)
+    }
+
+    /// The answer to who asks for all metrics, for a server of another shape.
+    #[must_use]
+    pub fn metrics(&self) -> Response {
+        let mut text = String::new();
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        match encode(&mut text, &registry) {
+            Ok(()) => {
+                const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response()
+            }
+            Err(error) => {
+                let text = format!("metrics cannot be encoded: {error}\n");
+                (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+            }
+        }
     }
 
     fn router(self) -> Router {
@@ -111,17 +134,6 @@ async fn readyz(State(telemetry): State<Telemetry>) -> impl IntoResponse {
     }
 }
 
-async fn metrics(State(telemetry): State<Telemetry>) -> impl IntoResponse {
-    let mut text = String::new();
-    let registry = telemetry.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    match encode(&mut text, &registry) {
-        Ok(()) => {
-            const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            (StatusCode::OK, [(CONTENT_TYPE, OPEN_METRICS)], text)
-        }
-        Err(error) => {
-            let text = format!("metrics cannot be encoded: {error}\n");
-            (StatusCode::INTERNAL_SERVER_ERROR, [(CONTENT_TYPE, "text/plain")], text)
-        }
-    }
+async fn metrics(State(telemetry): State<Telemetry>) -> Response {
+    telemetry.metrics()
 }
