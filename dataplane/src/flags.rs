@@ -1,5 +1,7 @@
 //! The flags of the node agent.
 
+use std::path::PathBuf;
+
 use ipnet::IpNet;
 use penstock_model::{ExternalIpAllowList, ExternalIpPolicy, IndexConfig};
 use penstock_runtime::ProcessFlags;
@@ -38,6 +40,11 @@ pub struct Flags {
     /// Where /metrics, /healthz and /proxyMode are served as by kube-proxy; empty is nowhere.
     #[arg(long, default_value_t = BindAddress::METRICS)]
     pub metrics_bind_address: BindAddress,
+
+    /// The file with what was programmed last. A node that starts without rules while the API server is away
+    /// programs that.
+    #[arg(long, default_value = "/var/lib/penstock/node.state")]
+    pub state_file: PathBuf,
 }
 
 impl Flags {

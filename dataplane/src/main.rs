@@ -1,18 +1,24 @@
 //! `penstock-node`: forwards Services on the node that it runs on.
 
-use std::process::ExitCode;
+use std::{future::pending, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use futures::StreamExt;
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use penstock_model::ServiceIndex;
 use penstock_node::{
-    Agent, Conntrack, Flags, Metrics, NetworkNamespace, NodeServers, Progress, ServiceEvents, events,
-    health_check,
+    Agent, Conntrack, Event, Flags, KernelChains, Metrics, NetworkNamespace, NodeServers, Progress,
+    ServiceEvents, events, health_check,
     nftables::{self, Nft, Nftables},
+    node_state::{PATIENCE, Recorded, StateFile, heard_at_start, restore},
     proxy_health::Now,
 };
-use penstock_runtime::{Telemetry, init_telemetry, report_exit, shutdown_on_signal};
+use penstock_runtime::{HttpError, Telemetry, init_telemetry, report_exit, shutdown_on_signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// Forwards Services on the node that it runs on. Its rules stay when it ends.
 #[derive(Debug, Parser)]
@@ -31,7 +37,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Removes the table `inet penstock` and nothing else.
+    /// Removes the table `inet penstock` and the state file, and nothing else.
     Cleanup,
 }
 
@@ -42,7 +48,10 @@ async fn main() -> ExitCode {
 
 async fn execute(arguments: Arguments) -> Result<()> {
     match arguments.command {
-        Some(Command::Cleanup) => Ok(nftables::cleanup(&Nft::default()).await?),
+        Some(Command::Cleanup) => {
+            nftables::cleanup(&Nft::default()).await?;
+            Ok(StateFile::new(&arguments.flags.state_file, "").remove()?)
+        }
         None => {
             let node_name = arguments.node_name.context("--node-name is missing: name this node")?;
             run(&arguments.flags, node_name).await
@@ -59,31 +68,71 @@ async fn run(flags: &Flags, node_name: String) -> Result<()> {
     let telemetry = Telemetry::new(env!("CARGO_PKG_VERSION"));
     let progress = Progress::new(&node_name, Now::read().wall);
     let metrics = metrics(&telemetry, &progress);
-    let complaints = ServiceEvents::start(client.clone(), &node_name);
+    let server = serve(flags, &telemetry, &progress, &until);
+    let mut backend = Nftables::new(nft, flags.table_config());
+    let file = StateFile::new(&flags.state_file, &node_name);
+    let (health, complaints) = (progress.health.clone(), ServiceEvents::start(client.clone(), &node_name));
+    let mut events = events(&client).inspect(move |event| progress.heard(event, Now::read())).boxed();
+    let heard = start_without_api_server(&mut backend, &file, &mut events).await;
+    let (backend, kept) = Recorded::start(backend, file);
     let index = ServiceIndex::new(flags.index_config(node_name)?);
-    let backend = Nftables::new(nft, flags.table_config());
     let agent = Agent::new(index, backend, metrics, telemetry.readiness.clone());
     let (stale_flows, end) = (agent.stale_flows(), until.clone());
     let conntrack = Conntrack::new(NetworkNamespace::Own);
     tokio::spawn(async move { stale_flows.drain(conntrack, end).await });
-    let health_checks = health_check::Servers::new(progress.health.clone(), complaints);
-    tokio::spawn(health_checks.run(agent.health_checks(), until.clone()));
+    tokio::spawn(health_check::Servers::new(health, complaints).run(agent.health_checks(), until.clone()));
+    let agent = tokio::spawn(agent.run(stream::iter(heard).chain(events), until));
+    tokio::select! {
+        // On a signal it finishes its transaction first.
+        ended = agent => ended?,
+        failed = failure(server) => return Err(failed),
+    }
+    // The state file is written once more.
+    Ok(kept.await?)
+}
+
+/// Starts what kubelets and dashboards ask. Returns the server without which the agent does not run.
+fn serve(
+    flags: &Flags,
+    telemetry: &Telemetry,
+    progress: &Progress,
+    until: &CancellationToken,
+) -> JoinHandle<Result<(), HttpError>> {
     let servers =
         NodeServers { progress: progress.clone(), telemetry: telemetry.clone(), proxy_mode: "nftables" };
     tokio::spawn(servers.run(flags.healthz_bind_address, flags.metrics_bind_address, until.clone()));
-    let server = tokio::spawn(telemetry.serve(flags.process.http_address(9782), until.clone()));
-    let events = events(&client).inspect(|event| progress.heard(event, Now::read()));
-    let agent = agent.run(events, until.clone());
-    tokio::pin!(agent);
-    tokio::select! {
-        () = &mut agent => Ok(()),
-        served = server => {
-            // The server ends by itself only when it fails; on a signal the agent finishes its transaction.
-            served??;
-            agent.await;
-            Ok(())
+    tokio::spawn(telemetry.clone().serve(flags.process.http_address(9782), until.clone()))
+}
+
+/// The server ends by itself only when it fails.
+async fn failure(server: JoinHandle<Result<(), HttpError>>) -> anyhow::Error {
+    match server.await {
+        Ok(Ok(())) => pending().await,
+        Ok(Err(error)) => error.into(),
+        Err(panic) => panic.into(),
+    }
+}
+
+/// A node without rules of ours, as after a boot, gets those that it had last if the API server is away. Returns what was
+/// heard meanwhile. What the API server says later takes their place in one step.
+async fn start_without_api_server(
+    backend: &mut Nftables,
+    file: &StateFile,
+    events: &mut BoxStream<'_, Event>,
+) -> Vec<Event> {
+    match KernelChains::read().await {
+        Ok(chains) if !chains.has_table("inet", "penstock") => {}
+        Ok(_) => return Vec::new(),
+        Err(error) => {
+            tracing::warn!("{:#}", anyhow::Error::from(error));
+            return Vec::new();
         }
     }
+    let (heard, complete) = heard_at_start(events, PATIENCE).await;
+    if !complete && let Err(error) = restore(backend, file).await {
+        tracing::error!("what was known last cannot be programmed: {:#}", anyhow::Error::from(error));
+    }
+    heard
 }
 
 /// Ours, and those in kube-proxy's names.

@@ -82,6 +82,7 @@ fn a_wrong_key_or_value_is_refused() {
         ("clusterDomain=", "clusterDomain"),
         ("announcer.leaseSeconds=0", "leaseSeconds"),
         ("node.nodePortAddresses=first", "nodePortAddresses"),
+        ("node.stateDirectory=penstock", "stateDirectory"),
         ("node.healthzBindAddress=10256", "healthzBindAddress"),
         ("node.metricsBindAddress=localhost:10249", "metricsBindAddress"),
         ("operator.secretNames={Upper}", "secretNames"),
@@ -135,7 +136,12 @@ fn pods_can_do_no_more_than_they_must() {
         assert_eq!(context["readOnlyRootFilesystem"], true, "{name}");
         assert_eq!(context["allowPrivilegeEscalation"], false, "{name}");
         assert_eq!(pod["hostNetwork"] == true, kind == "DaemonSet", "{name}");
-        assert_eq!(pod["volumes"], Value::Null, "{name}");
+        let volumes = match name {
+            "penstock-node" => serde_json::json!([
+                {"name": "state", "hostPath": {"path": "/var/lib/penstock", "type": "DirectoryOrCreate"}}]),
+            _ => Value::Null,
+        };
+        assert_eq!(pod["volumes"], volumes, "{name}");
         assert_eq!(pod["serviceAccountName"], name);
     }
     let operator = pod(&objects, "Deployment", "penstock-operator");

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use crate::Family;
 
 /// Endpoints in the order of their addresses, none twice; so the IPv4 ones come first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(from = "Vec<SocketAddr>")]
 pub struct EndpointSet(Box<[SocketAddr]>);
 
 impl EndpointSet {
@@ -37,6 +38,12 @@ impl EndpointSet {
     #[must_use]
     pub fn contains(&self, endpoint: &SocketAddr) -> bool {
         self.0.binary_search(endpoint).is_ok()
+    }
+}
+
+impl From<Vec<SocketAddr>> for EndpointSet {
+    fn from(endpoints: Vec<SocketAddr>) -> Self {
+        endpoints.into_iter().collect()
     }
 }
 

@@ -55,7 +55,7 @@ pub struct UnknownProtocol(String);
 
 /// What kind of address a frontend is. The order is the order of precedence when two Services claim
 /// the same address and port: a ClusterIP is the API server's own allocation and cannot be taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum FrontendKind {
     /// `spec.clusterIPs`.
     ClusterIp,
@@ -76,7 +76,7 @@ impl FrontendKind {
 }
 
 /// What a packet must carry to reach a frontend: the key that only one Service port can own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct FrontendAddress {
     /// Destination address.
     pub ip: IpAddr,
@@ -93,7 +93,7 @@ impl fmt::Display for FrontendAddress {
 }
 
 /// One place where a Service port answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Frontend {
     /// Address, protocol and port.
     pub address: FrontendAddress,

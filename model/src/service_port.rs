@@ -9,7 +9,7 @@ use std::{
 use crate::{EndpointSet, Frontend, PortKey, SourceRanges, TrafficPolicy};
 
 /// What a node must do for one Service port. What it means for a frontend, [`ServicePort::treatment`] says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ServicePort {
     /// Where it answers, in order.
     pub frontends: Vec<Frontend>,

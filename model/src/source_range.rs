@@ -13,7 +13,7 @@ pub const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source
 const FIELD: &str = "spec.loadBalancerSourceRanges";
 
 /// The clients of one family that may connect.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Sources {
     /// Any.
     #[default]
@@ -24,7 +24,7 @@ pub enum Sources {
 
 /// The clients that may connect to a Service's load balancer IPs, by family: ranges of one family say nothing of the
 /// other, and one that contains everything is as good as none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SourceRanges {
     v4: Sources,
     v6: Sources,

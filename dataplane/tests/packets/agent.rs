@@ -95,30 +95,30 @@ impl Drop for Running {
     }
 }
 
-fn web(ip: &str) -> k8s_openapi::api::core::v1::Service {
+pub(crate) fn web(ip: &str) -> k8s_openapi::api::core::v1::Service {
     service("web", "u1", &json!({"clusterIPs": [ip], "ports": [{"port": 80}]}), &[])
 }
 
-fn services() -> Event {
+pub(crate) fn services() -> Event {
     Event::Service(Box::new(Update::Reset(vec![web("10.96.0.10")])))
 }
 
-fn slices() -> Event {
+pub(crate) fn slices() -> Event {
     let slice = slice("web", &json!([{"port": 8080}]), &["10.244.0.2"]);
     Event::Slice(Box::new(Update::Reset(vec![slice])))
 }
 
-fn nodes() -> Event {
+pub(crate) fn nodes() -> Event {
     Event::Node(Box::new(Update::Reset(vec![node_object()])))
 }
 
-fn ranges(cidrs: &[&str]) -> Event {
+pub(crate) fn ranges(cidrs: &[&str]) -> Event {
     let object = json!({"metadata": {"name": "more"}, "spec": {"cidrs": cidrs}});
     Event::ServiceCidr(Box::new(Update::Reset(vec![serde_json::from_value(object).unwrap()])))
 }
 
 /// Policies that allow the addresses to the namespace of [`web`].
-fn policies(allowed: &[&str]) -> Event {
+pub(crate) fn policies(allowed: &[&str]) -> Event {
     let policy = |cidr: &&str| {
         let spec = ExternalIPPolicySpec { namespaces: vec!["d".into()], cidrs: vec![(*cidr).into()] };
         ExternalIPPolicy::new(&cidr.replace('/', "-"), spec)

@@ -16,3 +16,4 @@ mod lifecycle;
 mod namespace;
 mod objects;
 mod policies;
+mod state;

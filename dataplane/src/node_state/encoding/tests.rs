@@ -1,0 +1,143 @@
+use std::net::{IpAddr, SocketAddr};
+
+use penstock_model::{Frontend, FrontendAddress, FrontendKind, SourceRanges, TrafficPolicy};
+use proptest::prelude::*;
+
+use super::*;
+
+fn protocols() -> impl Strategy<Value = Protocol> {
+    prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp), Just(Protocol::Sctp)]
+}
+
+fn policies() -> impl Strategy<Value = TrafficPolicy> {
+    prop_oneof![Just(TrafficPolicy::Cluster), Just(TrafficPolicy::Local)]
+}
+
+fn frontends() -> impl Strategy<Value = Frontend> {
+    use FrontendKind::{ClusterIp, ExternalIp, LoadBalancer, NodePort};
+    let kinds = prop_oneof![Just(ClusterIp), Just(NodePort), Just(LoadBalancer), Just(ExternalIp)];
+    (any::<IpAddr>(), protocols(), any::<u16>(), kinds).prop_map(|(ip, protocol, port, kind)| Frontend {
+        address: FrontendAddress { ip, protocol, port },
+        kind,
+    })
+}
+
+/// IPv6 without flow and scope, which endpoints do not have.
+fn endpoints() -> impl Strategy<Value = Vec<SocketAddr>> {
+    let address = (any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from);
+    prop::collection::vec(address, 0..5)
+}
+
+fn source_ranges() -> impl Strategy<Value = SourceRanges> {
+    let net =
+        (any::<IpAddr>(), 0..=32_u8).prop_map(|(ip, bits)| ipnet::IpNet::new(ip, bits).unwrap().trunc());
+    (prop::collection::vec(net, 0..4), any::<bool>())
+        .prop_map(|(nets, incomplete)| SourceRanges::new(&nets, incomplete))
+}
+
+fn ports() -> impl Strategy<Value = ServicePort> {
+    let policies = (policies(), policies(), prop::option::of(any::<u32>()));
+    let sets = (prop::collection::vec(frontends(), 0..4), endpoints(), endpoints());
+    (sets, policies, source_ranges()).prop_map(|(sets, policies, source_ranges)| ServicePort {
+        frontends: sets.0,
+        cluster: sets.1.into(),
+        local: sets.2.into(),
+        internal_policy: policies.0,
+        external_policy: policies.1,
+        affinity_seconds: policies.2,
+        source_ranges,
+    })
+}
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    let key = ("[a-c]", "\\PC{0,3}", 0..3_u16, protocols()).prop_map(|(namespace, name, port, protocol)| {
+        PortKey { service: Arc::new(ObjectKey::new(namespace, name)), port, protocol }
+    });
+    let change = (key, prop::option::weighted(0.8, ports()))
+        .prop_map(|(key, desired)| Change { key, desired: desired.map(Arc::new) });
+    prop::collection::vec(change, 0..12)
+}
+
+fn state(changes: Vec<Change>) -> NodeState {
+    let mut state = NodeState::default();
+    state.apply(changes);
+    state
+}
+
+fn now() -> Timestamp {
+    "2026-11-23T12:00:00Z".parse().unwrap()
+}
+
+proptest! {
+    #[test]
+    fn what_was_written_is_read(changes in changes()) {
+        let state = state(changes);
+        let bytes = state.encode("n1", now()).unwrap();
+        prop_assert_eq!(NodeState::decode(&bytes, "n1"), Ok((state, now())));
+    }
+
+    #[test]
+    fn a_file_that_is_cut_or_changed_is_refused(
+        changes in changes(), place in any::<prop::sample::Index>(), bit in 0..8_u8
+    ) {
+        let mut bytes = state(changes).encode("n1", now()).unwrap();
+        let place = place.index(bytes.len());
+        prop_assert!(NodeState::decode(&bytes[..place], "n1").is_err());
+        bytes[place] ^= 1 << bit;
+        prop_assert!(NodeState::decode(&bytes, "n1").is_err());
+    }
+
+    #[test]
+    fn any_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+        let checksum = Sha256::digest(&bytes);
+        let file = [FORMAT, checksum.as_slice(), &bytes].concat();
+        // The checksum is right: only the content can be wrong.
+        prop_assert!(!matches!(NodeState::decode(&file, "n1"), Err(Unreadable::Damaged)));
+        prop_assert_eq!(NodeState::decode(&bytes, "n1"), Err(Unreadable::Format));
+    }
+}
+
+#[test]
+fn a_file_of_another_node_is_refused() {
+    let bytes = state(vec![]).encode("n1", now()).unwrap();
+    assert_eq!(NodeState::decode(&bytes, "n2"), Err(Unreadable::OtherNode));
+}
+
+/// One port with everything.
+fn example() -> NodeState {
+    let address = |ip: &str| FrontendAddress { ip: ip.parse().unwrap(), protocol: Protocol::Udp, port: 53 };
+    let frontend = |ip, kind| Frontend { address: address(ip), kind };
+    let endpoints = |texts: &[&str]| texts.iter().map(|text| text.parse::<SocketAddr>().unwrap()).collect();
+    let desired = ServicePort {
+        frontends: vec![
+            frontend("10.96.0.10", FrontendKind::ClusterIp),
+            frontend("2001:db8::9", FrontendKind::LoadBalancer),
+        ],
+        cluster: endpoints(&["10.244.0.2:8053", "[2001:db8::2]:8053"]),
+        local: endpoints(&["10.244.0.2:8053"]),
+        internal_policy: TrafficPolicy::Cluster,
+        external_policy: TrafficPolicy::Local,
+        affinity_seconds: Some(10800),
+        source_ranges: SourceRanges::new(&["192.0.2.0/24".parse().unwrap()], false),
+    };
+    let key = PortKey { service: Arc::new(ObjectKey::new("d", "web")), port: 53, protocol: Protocol::Udp };
+    state(vec![Change { key, desired: Some(Arc::new(desired)) }])
+}
+
+/// If this fails, what is kept of a port has changed: count up the number in [`FORMAT`], and write the new one here.
+#[test]
+fn the_format_is_that_of_its_version() {
+    let bytes = example().encode("n1", now()).unwrap();
+    let content: String = bytes[FORMAT.len() + CHECKSUM..].iter().map(|byte| format!("{byte:02x}")).collect();
+    let expected = [
+        "026e31",
+        "80aba1b00d",
+        "010164037765623501",
+        "02000a60000a0135000120010db80000000000000000000000090135",
+        "0202000af40002f53e0120010db8000000000000000000000002f53e01000af40002f53e",
+        "0001",
+        "01b054",
+        "010100c00002001800",
+    ];
+    assert_eq!((FORMAT, content), (b"penstock-node state 1\n".as_slice(), expected.concat()));
+}
