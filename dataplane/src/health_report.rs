@@ -10,7 +10,7 @@ use axum::{
         header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
     },
     response::{IntoResponse, Response},
-    routing::get,
+    routing::any,
 };
 use serde::Serialize;
 
@@ -104,7 +104,7 @@ pub(crate) fn router(health: &ProxyHealth, metrics: &KubeProxyMetrics) -> Router
             std::future::ready(report)
         }
     };
-    Router::new().route("/healthz", get(healthz)).route("/livez", get(livez))
+    Router::new().route("/healthz", any(healthz)).route("/livez", any(livez))
 }
 
 #[cfg(test)]

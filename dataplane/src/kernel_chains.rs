@@ -67,6 +67,12 @@ impl KernelChains {
     pub fn has_table(&self, family: &str, table: &str) -> bool {
         self.0.iter().any(|chain| (chain.0.as_str(), chain.1.as_str()) == (family, table))
     }
+
+    /// Whether there is this chain.
+    #[must_use]
+    pub fn has_chain(&self, family: &str, table: &str, chain: &str) -> bool {
+        self.0.contains(&[family, table, chain].map(str::to_owned).into())
+    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use futures::{
 };
 use penstock_model::ServiceIndex;
 use penstock_node::{
-    Agent, Conntrack, Event, Flags, KernelChains, Metrics, NetworkNamespace, NodeServers, Progress,
-    ServiceEvents, events, health_check,
+    Agent, Conntrack, Event, Flags, ForeignRules, KernelChains, Metrics, NetworkNamespace, NodeServers,
+    Progress, ServiceEvents, events, health_check,
     nftables::{self, Nft, Nftables},
     node_state::{PATIENCE, Recorded, StateFile, heard_at_start, restore},
     proxy_health::Now,
@@ -73,7 +73,8 @@ async fn run(flags: &Flags, node_name: String) -> Result<()> {
     let file = StateFile::new(&flags.state_file, &node_name);
     let (health, complaints) = (progress.health.clone(), ServiceEvents::start(client.clone(), &node_name));
     let mut events = events(&client).inspect(move |event| progress.heard(event, Now::read())).boxed();
-    let heard = start_without_api_server(&mut backend, &file, &mut events).await;
+    let heard =
+        start_without_api_server(kernel_chains(&metrics).await, &mut backend, &file, &mut events).await;
     let (backend, kept) = Recorded::start(backend, file);
     let index = ServiceIndex::new(flags.index_config(node_name)?);
     let agent = Agent::new(index, backend, metrics, telemetry.readiness.clone());
@@ -113,20 +114,30 @@ async fn failure(server: JoinHandle<Result<(), HttpError>>) -> anyhow::Error {
     }
 }
 
+/// What stands in the kernel, if that can be known.
+async fn kernel_chains(metrics: &Metrics) -> Option<KernelChains> {
+    let read = KernelChains::read().await;
+    let chains =
+        read.inspect_err(|error| tracing::warn!("{error}; what stands there is not looked at")).ok()?;
+    let foreign = ForeignRules::find(&chains);
+    metrics.found(&foreign);
+    if let Some(sentence) = foreign.sentence() {
+        tracing::warn!("{sentence}");
+    }
+    Some(chains)
+}
+
 /// A node without rules of ours, as after a boot, gets those that it had last if the API server is away. Returns what was
 /// heard meanwhile. What the API server says later takes their place in one step.
 async fn start_without_api_server(
+    chains: Option<KernelChains>,
     backend: &mut Nftables,
     file: &StateFile,
     events: &mut BoxStream<'_, Event>,
 ) -> Vec<Event> {
-    match KernelChains::read().await {
-        Ok(chains) if !chains.has_table("inet", "penstock") => {}
-        Ok(_) => return Vec::new(),
-        Err(error) => {
-            tracing::warn!("{:#}", anyhow::Error::from(error));
-            return Vec::new();
-        }
+    // Where it is not known whether there are rules, nothing may take their place.
+    if chains.is_none_or(|chains| chains.has_table("inet", "penstock")) {
+        return Vec::new();
     }
     let (heard, complete) = heard_at_start(events, PATIENCE).await;
     if !complete && let Err(error) = restore(backend, file).await {

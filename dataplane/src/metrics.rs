@@ -13,7 +13,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{Applied, Programmed, Progress, Sync, proxy_health::Now};
+use crate::{Applied, ForeignRules, Programmed, Progress, Sync, proxy_health::Now};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 enum Outcome {
@@ -28,6 +28,11 @@ struct Transactions {
     outcome: Outcome,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Foreign {
+    rules: String,
+}
+
 /// The node agent's metrics.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -37,6 +42,7 @@ pub struct Metrics {
     frontends: Gauge,
     endpoints: Gauge,
     last_failure: Gauge,
+    foreign_rules: Family<Foreign, Gauge>,
     progress: Progress,
 }
 
@@ -58,6 +64,7 @@ impl Metrics {
             frontends: Gauge::default(),
             endpoints: Gauge::default(),
             last_failure: Gauge::default(),
+            foreign_rules: Family::default(),
             progress,
         }
     }
@@ -75,6 +82,15 @@ impl Metrics {
         registry.register("endpoints", help, self.endpoints.clone());
         let help = "When a transaction failed last; 0 if none has";
         registry.register("last_failure_timestamp_seconds", help, self.last_failure.clone());
+        let help = "1 for rules of another Service proxy that were found on the node at the start";
+        registry.register("foreign_rules", help, self.foreign_rules.clone());
+    }
+
+    /// Shows what was found.
+    pub fn found(&self, foreign: &ForeignRules) {
+        for rules in foreign.names() {
+            self.foreign_rules.get_or_create(&Foreign { rules: rules.to_owned() }).set(1);
+        }
     }
 
     /// There was nothing to do for what was heard.

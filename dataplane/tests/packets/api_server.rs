@@ -1,15 +1,22 @@
 //! The agent's watches against a real API server, as the ServiceAccount that it is shipped with.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
-use k8s_openapi::api::{core::v1 as core, discovery::v1::EndpointSlice, networking::v1::ServiceCIDR};
+use k8s_openapi::api::{
+    core::v1 as core, discovery::v1::EndpointSlice, events::v1::Event, networking::v1::ServiceCIDR,
+};
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use penstock_crds::{ExternalIPPolicy, ExternalIPPolicySpec};
 use penstock_e2e::{chart::apply_rbac, control_plane::ControlPlane};
-use penstock_node::events;
+use penstock_model::ObjectKey;
+use penstock_node::{ServiceEvents, events};
 use serde_json::{Value, json};
 
 use crate::{agent::Running, lab::slice, namespace::Namespace};
@@ -131,6 +138,34 @@ fn service_ranges_of_the_api_server_are_programmed() {
     agent.wait("the range", || agent.has("10.97.0.0/24"));
     runtime.block_on(ranges.delete("more", &DeleteParams::default())).unwrap();
     agent.wait("no range", || !agent.has("10.97.0.0/24"));
+}
+
+#[test]
+fn a_health_check_port_that_is_taken_is_an_event_of_its_service() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let cluster = runtime.block_on(Cluster::start());
+    let written = runtime.block_on(async {
+        let events: Api<Event> = Api::namespaced(cluster.control_plane.client().await.unwrap(), "default");
+        let complaints = ServiceEvents::start(cluster.agent_client().await, "n1");
+        let error = std::io::Error::from(std::io::ErrorKind::AddrInUse);
+        complaints.failed_to_start_health_check(&ObjectKey::new("default", "web"), 31234, &error);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let written = events.list(&ListParams::default()).await.unwrap();
+            let ours = written
+                .into_iter()
+                .find(|event| event.regarding.as_ref().is_some_and(|r| r.kind.as_deref() == Some("Service")));
+            match ours {
+                Some(event) => break event,
+                None => assert!(Instant::now() < deadline, "no event"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert_eq!(written.reason.as_deref(), Some("FailedToStartServiceHealthcheck"));
+    assert!(
+        written.note.unwrap().contains("node n1 failed to start healthcheck \"default/web\" on port 31234")
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod conntrack;
 mod echo;
 mod flow;
 mod flows;
+mod foreign;
 mod health_check;
 mod invalid;
 mod lab;
