@@ -7,17 +7,26 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::{StreamExt, stream};
 use jiff::SignedDuration;
 use penstock_model::{HealthCheck, ObjectKey};
 use penstock_node::{
-    HealthChecks, ProxyHealth, ServiceEvents,
+    Agent, Event, HealthChecks, Metrics, Progress, ProxyHealth, ServiceEvents,
     health_check::Servers,
+    nftables::{Nft, Nftables},
     proxy_health::{Now, PATIENCE},
 };
+use penstock_runtime::{Readiness, Update};
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::namespace::Namespace;
+use crate::{
+    agent::{nodes, policies, ranges, slices},
+    lab::{index, service, table_config},
+    namespace::Namespace,
+};
 
 const V4: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const V6: Ipv6Addr = Ipv6Addr::LOCALHOST;
@@ -155,4 +164,36 @@ fn a_port_passes_from_one_service_to_another() {
         });
         assert!(lab.events.try_recv().is_err(), "it was free in time");
     });
+}
+
+#[test]
+fn the_agent_says_what_balancers_and_dashboards_are_to_hear() {
+    let (node, runtime) = (Namespace::new("node"), tokio::runtime::Runtime::new().unwrap());
+    let spec = json!({
+        "type": "LoadBalancer", "clusterIPs": ["10.96.0.10"], "externalTrafficPolicy": "Local",
+        "healthCheckNodePort": PORT, "ports": [{"port": 80, "nodePort": 30080}]});
+    let web = Event::Service(Box::new(Update::Reset(vec![service("web", "u1", &spec, &[])])));
+    let progress = Progress::new("n1", Now::read().wall);
+    let lists = stream::iter([web, slices(), nodes(), policies(&[]), ranges(&[])]);
+    let heard = {
+        let progress = progress.clone();
+        lists.inspect(move |event| progress.heard(event, Now::read()))
+    };
+    let backend = Nftables::new(Nft::in_namespace(node.name()), table_config());
+    let agent = Agent::new(index(), backend, Metrics::new(progress.clone()), Readiness::default());
+    let checks = agent.health_checks();
+    runtime.block_on(agent.run(heard, CancellationToken::new()));
+
+    let service = Arc::new(ObjectKey::new("d", "web"));
+    assert_eq!(*checks.borrow(), HealthChecks::from([(service, check(PORT, 1, 0))]));
+    let (mut registry, mut text) = (Registry::default(), String::new());
+    progress.metrics.register(&mut registry);
+    encode(&mut text, &registry).unwrap();
+    for line in [
+        "kubeproxy_sync_full_proxy_rules_duration_seconds_count{ip_family=\"IPv4\"} 1",
+        "kubeproxy_sync_proxy_rules_service_changes_total 1",
+        "kubeproxy_sync_proxy_rules_service_changes_pending 0",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
 }
