@@ -74,12 +74,12 @@ fn a_number_of_endpoints_that_nobody_had_gets_its_chains_later() {
     // Other addresses of p2.
     programmed.lab.node.ip("route add 10.244.0.64/26 dev p2");
     programmed.lab.p2.ip("route add local 10.244.0.64/26 dev lo");
-    let others: Vec<String> = (65..128).map(|n| format!("10.244.0.{n}")).collect();
-    let mut endpoints = vec!["10.244.0.2", "10.244.0.3"];
+    let others: Vec<String> = (64..128).map(|n| format!("10.244.0.{n}")).collect();
+    let mut endpoints = vec!["10.244.0.3"];
     endpoints.extend(others.iter().map(String::as_str));
     programmed.set_web_endpoints(&endpoints);
     assert!(programmed.lab.node.nft("list table inet penstock").contains("pick-65"));
-    check_all(&programmed.lab, &[from_p1(WEB, Expect::Answers(&[("p1", "10.244.0.1"), P2]))]);
+    check_all(&programmed.lab, &[from_p1(WEB, Expect::Answers(&[P2]))]);
     check_all(&programmed.lab, &[Flow { protocol: Udp, ..from_p1("[2001:db8:96::10]:53", BOTH6) }]);
 }
 
