@@ -59,7 +59,7 @@ impl Scene {
         let pool_verdicts = judge(&objects.pools);
         let pool = PoolProvider::default();
         pool.configure(&pool_verdicts);
-        adopt(&pool, objects.services.clone(), &world);
+        adopt(&pool, &objects.services, &world);
         Self { objects, world, class_verdicts, pool_verdicts, pool }
     }
 

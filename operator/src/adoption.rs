@@ -1,6 +1,8 @@
 //! The start: what the statuses say is taken over before anybody gets a new address.
 
-use k8s_openapi::api::core::v1::Service;
+use std::net::IpAddr;
+
+use k8s_openapi::{api::core::v1::Service, jiff::Timestamp};
 use kube::{Api, Client, api::ListParams};
 use penstock_crds::{ALLOCATED_FROM, ALLOCATED_FROM_METALLB, ALLOCATED_FROM_METALLB_OLD, ProviderKind};
 use penstock_model::ObjectKey;
@@ -10,7 +12,6 @@ use crate::{
     class::{Membership, names_foreign_class, served_by},
     intent::{Intent, World, intent},
     status::shown_addresses,
-    trim::trim,
 };
 
 /// Lists all Services (a consistent read, not a cache) and adopts them.
@@ -19,34 +20,59 @@ pub(crate) async fn adopt_all(
     provider: &PoolProvider,
     world: &World,
 ) -> Result<(), kube::Error> {
-    adopt(provider, list(client, world).await?, world);
+    adopt_oldest_first(provider, list(client, world).await?);
     Ok(())
 }
 
 /// Adopts the addresses of those Services that are ours, the oldest first; also of those on their way out, until
 /// their status is cleared. An address that two of them show and do not share stays with the older; the other gets a
 /// new one. The provider knows its pools already.
-pub fn adopt(provider: &PoolProvider, mut services: Vec<Service>, world: &World) {
-    services.retain(|service| holds_pool_addresses(service, world));
-    services.sort_by_cached_key(|s| {
-        (s.metadata.creation_timestamp.as_ref().map(|t| t.0), s.metadata.uid.clone())
-    });
-    let mut adopted = 0;
-    for service in &services {
-        adopted += adopt_one(provider, service);
-    }
-    tracing::info!(services = services.len(), addresses = adopted, "adopted what the statuses say");
+pub fn adopt(provider: &PoolProvider, services: &[Service], world: &World) {
+    let ours = services.iter().filter(|service| holds_pool_addresses(service, world));
+    adopt_oldest_first(provider, ours.map(Showing::of).collect());
 }
 
-/// Adopts what one Service shows; returns how many addresses that is.
-pub(crate) fn adopt_one(provider: &PoolProvider, service: &Service) -> usize {
-    let (key, addresses) = (ObjectKey::of(&service.metadata), shown_addresses(service));
-    let terms = Terms::of_object(service);
-    let taken = provider.adopt(&key, &addresses, origin(service), terms.as_ref());
-    if !taken.is_empty() {
-        tracing::warn!(service = %key, ?taken, "addresses are an older Service's: new ones will be given");
+fn adopt_oldest_first(provider: &PoolProvider, mut all: Vec<Showing>) {
+    all.sort_by(|a, b| (a.created, &a.uid).cmp(&(b.created, &b.uid)));
+    let adopted: usize = all.iter().map(|showing| showing.adopt(provider)).sum();
+    tracing::info!(services = all.len(), addresses = adopted, "adopted what the statuses say");
+}
+
+/// Adopts what one Service shows.
+pub(crate) fn adopt_one(provider: &PoolProvider, service: &Service) {
+    Showing::of(service).adopt(provider);
+}
+
+/// What counts of a Service for its adoption. The Services themselves would be most of what this process ever needs.
+struct Showing {
+    created: Option<Timestamp>,
+    uid: Option<String>,
+    key: ObjectKey,
+    addresses: Vec<IpAddr>,
+    origin: Option<String>,
+    terms: Option<Terms>,
+}
+
+impl Showing {
+    fn of(service: &Service) -> Self {
+        Self {
+            created: service.metadata.creation_timestamp.as_ref().map(|t| t.0),
+            uid: service.metadata.uid.clone(),
+            key: ObjectKey::of(&service.metadata),
+            addresses: shown_addresses(service),
+            origin: origin(service).map(ToOwned::to_owned),
+            terms: Terms::of_object(service),
+        }
     }
-    addresses.len() - taken.len()
+
+    /// Returns how many addresses are its own now.
+    fn adopt(&self, provider: &PoolProvider) -> usize {
+        let taken = provider.adopt(&self.key, &self.addresses, self.origin.as_deref(), self.terms.as_ref());
+        if !taken.is_empty() {
+            tracing::warn!(service = %self.key, ?taken, "addresses are an older Service's: new ones will be given");
+        }
+        self.addresses.len() - taken.len()
+    }
 }
 
 /// The pool that its addresses came from, also where MetalLB gave them: they stay until that pool, too, has moved here.
@@ -56,22 +82,17 @@ fn origin(service: &Service) -> Option<&str> {
     keys.iter().find_map(|key| annotations.get(*key)).map(String::as_str)
 }
 
-/// The Services that may hold addresses, page by page: all of them at once would be most of the memory that this process
-/// ever needs.
-async fn list(client: &Client, world: &World) -> Result<Vec<Service>, kube::Error> {
-    const PAGE: u32 = 500;
+/// What the Services show that may hold addresses, page by page.
+async fn list(client: &Client, world: &World) -> Result<Vec<Showing>, kube::Error> {
+    const PAGE: u32 = 100;
     let (api, mut params) = (Api::<Service>::all(client.clone()), ListParams::default().limit(PAGE));
-    let mut services = Vec::new();
+    let mut all = Vec::new();
     loop {
         let page = api.list(&params).await?;
-        let trimmed = |mut service: Service| {
-            trim(&mut service);
-            service
-        };
-        services.extend(page.items.into_iter().filter(|s| holds_pool_addresses(s, world)).map(trimmed));
+        all.extend(page.items.iter().filter(|s| holds_pool_addresses(s, world)).map(Showing::of));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
-            None => return Ok(services),
+            None => return Ok(all),
         }
     }
 }

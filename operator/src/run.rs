@@ -47,6 +47,9 @@ use crate::{
 /// Reconciliations at the same time. Each waits for one write at most.
 const CONCURRENCY: u16 = 32;
 
+/// Services in one answer of the API server to the first list: what is read is larger than what is kept.
+const PAGE: u32 = 100;
+
 /// What the operator must be told.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -201,10 +204,11 @@ async fn reconcile_all(context: Arc<Context>, triggers: Triggers, stop: &Cancell
     let (deletions, queue, woken_queue) = (context.clone(), context.clone(), context.clone());
     let mut departures = Departures::default();
     let all = (triggers.reader.clone(), context.clone());
-    let events = watch(api, watcher::Config::default()).modify(trim).inspect_ok(move |event| {
-        let gone = departures.by(event, || deletions.fleet.pool.holders());
-        gone.iter().for_each(|key| deletions.forget(key));
-    });
+    let events =
+        watch(api, watcher::Config::default().page_size(PAGE)).modify(trim).inspect_ok(move |event| {
+            let gone = departures.by(event, || deletions.fleet.pool.holders());
+            gone.iter().for_each(|key| deletions.forget(key));
+        });
     let services = reflector::reflector(triggers.writer, events)
         .applied_objects()
         .filter_map(readable)
