@@ -12,6 +12,7 @@
 //! | [`penstock_image`], [`chart`], [`install`] | Penstock as an image, as a chart, and on the cluster |
 //! | [`component`], [`container`] | Its programs there, as Pods and as processes |
 //! | [`seed`], [`demo`] | The seed's Services, and everything shown |
+//! | [`flows`] | What a Service must do, packet by packet, and whether ours and kube-proxy do it |
 //! | [`bench`] | How fast and how large, beside the API server's own floor and a peer |
 //!
 //! Nothing here is simulated: etcd, the API server, the kubelets and containerd are the real programs. What is unusual
@@ -26,7 +27,9 @@ pub mod component;
 pub mod container;
 pub mod control_plane;
 pub mod demo;
+pub mod flows;
 pub mod forward;
+pub(crate) mod foundation;
 pub mod images;
 pub mod install;
 pub mod kubeconfig;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use penstock_e2e::cluster::Cluster;
 use penstock_e2e::demo::demo;
+use penstock_e2e::flows::{self, echo::Echo};
 use penstock_e2e::forward::Forward;
 use penstock_e2e::machine::Machine;
 use penstock_e2e::topology::Topology;
@@ -46,6 +47,8 @@ enum Action {
     },
     /// Measure on a real etcd and kube-apiserver on loopback, and print tables.
     Bench(bench::Flags),
+    /// Send packets to Services of every kind through penstock-node and through kube-proxy, and compare what comes of it.
+    Flows(flows::Flags),
     /// Show a cluster's processes, nodes and Pods of ours.
     Status(Instance),
     /// The process that is a node's machine (internal).
@@ -57,6 +60,16 @@ enum Action {
         root: PathBuf,
         #[arg(long)]
         keep: Vec<PathBuf>,
+    },
+    /// The server behind an endpoint of `flows` (internal).
+    #[command(hide = true)]
+    Echo {
+        #[arg(long)]
+        name: String,
+        #[arg(long = "port")]
+        ports: Vec<u16>,
+        #[arg(long)]
+        ready_file: PathBuf,
     },
     /// Carries connections into a namespace (internal).
     #[command(hide = true)]
@@ -92,12 +105,19 @@ fn run(action: Action) -> Result<ExitCode> {
             teardown::down(&Topology::new(&instance.name)?).map(|()| ExitCode::SUCCESS)
         }
         Action::Bench(flags) => runtime()?.block_on(bench::run(&flags)).map(|()| ExitCode::SUCCESS),
+        Action::Flows(flags) => runtime()?.block_on(flows::run(&flags)).map(|good| match good {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        }),
         Action::Status(instance) => status(&instance.name),
         Action::Machine { hostname, root, keep } => {
             Machine { hostname, root, keep }.become_machine()?;
             loop {
                 nix::unistd::pause();
             }
+        }
+        Action::Echo { name, ports, ready_file } => {
+            Echo { name, ports, ready_file }.run().map(|()| ExitCode::SUCCESS)
         }
         Action::Forward { netns, target, port_file } => {
             Forward { netns, target, port_file }.run().map(|()| ExitCode::SUCCESS)

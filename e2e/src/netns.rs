@@ -1,7 +1,7 @@
 //! Named network namespaces (ip-netns(8)) and what is set inside them. Nothing here touches the machine's own.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -32,6 +32,22 @@ pub fn delete(name: &str) -> Result<()> {
 /// Whether a network namespace of this name exists.
 pub fn exists(name: &str) -> bool {
     netns_file(name).exists()
+}
+
+/// The network namespaces that have names with this beginning.
+///
+/// # Errors
+/// When the directory that has the names cannot be read.
+pub fn beginning_with(prefix: &str) -> Result<Vec<String>> {
+    let directory = netns_file("");
+    let entries = match fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        // Nobody has made a namespace since the machine was started.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("list {}", directory.display())),
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.filter(|name| name.starts_with(prefix)).collect())
 }
 
 /// Runs `ip` commands, one a line, inside a namespace.

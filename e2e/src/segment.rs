@@ -15,7 +15,7 @@ use crate::topology::{
 
 /// What every machine's namespace is set to before it has an interface: no duplicate address detection (an address
 /// must be usable at once), no router advertisements, no reverse path filter (asymmetric paths are part of the tests).
-const MACHINE: &[(&str, &str)] = &[
+pub(crate) const MACHINE: &[(&str, &str)] = &[
     ("ipv4/conf/all/rp_filter", "0"),
     ("ipv4/conf/default/rp_filter", "0"),
     ("ipv6/conf/all/disable_ipv6", "0"),

@@ -1,7 +1,5 @@
 //! `up`: from nothing to two ready nodes.
 
-use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,23 +9,20 @@ use k8s_openapi::api::core::v1::Node as NodeObject;
 use kube::api::Api;
 
 use crate::cgroup::Cgroup;
-use crate::cluster::{
-    Cluster, admin_kubeconfig, harness_program, is_ready, pki_dir, place_cgroup, place_sandbox, server,
-};
-use crate::control_plane::{self, Endpoints, Files};
-use crate::forward::Forward;
+use crate::cluster::{Cluster, admin_kubeconfig, harness_program, is_ready, place_sandbox, server};
+use crate::control_plane;
+use crate::foundation::{Foundation, spawn_on_control_plane};
 use crate::images::Images;
-use crate::kubeconfig::{self, Credential};
 use crate::local_images;
-use crate::node::{Node, wait_for_file};
+use crate::node::Node;
 use crate::packages;
-use crate::pki::{Authority, write_private};
-use crate::process::{Process, Sandbox, Spec};
-use crate::progress::{Step, step};
+use crate::pki::Authority;
+use crate::process::{Process, Sandbox};
+use crate::progress::Step;
 use crate::segment;
 use crate::teardown;
 use crate::tools::{Tools, cache_dir};
-use crate::topology::{API_PORT, CONTROL_PLANE, Place, Topology, netns_file};
+use crate::topology::{API_PORT, Place, Topology};
 use crate::wait::{Look, until};
 
 /// How long a kubelet may take to register and to be ready; it bounds the wait for a broken one.
@@ -83,63 +78,25 @@ type Runtimes = Vec<(Node, Sandbox)>;
 
 impl Startup {
     async fn run(self) -> Result<Cluster> {
-        let topology = self.cluster.topology();
-        step("make namespaces and cgroups", || {
-            make_cgroups(topology)?;
-            segment::create(topology)
-        })?;
-        let files = Files::in_directory(pki_dir(topology));
-        let authority = files.create(&api_addresses())?;
-        let admin = control_plane::admin_kubeconfig(&authority, &self.forward()?)?;
-        let client = kubeconfig::client(&admin).await?;
-        let ((), runtimes) =
-            tokio::try_join!(self.control_plane(&files, &authority, &client), self.runtimes())?;
-        self.nodes(&runtimes, &authority, &client).await?;
-        write_private(&admin_kubeconfig(topology), &admin)?;
+        let foundation = Foundation::lay(&self.cluster, &self.harness).await?;
+        let ((), runtimes) = tokio::try_join!(self.control_plane(&foundation), self.runtimes())?;
+        self.nodes(&runtimes, &foundation.authority, &foundation.client).await?;
+        foundation.save_admin(self.cluster.topology())?;
         Ok(self.cluster)
     }
 
-    /// Starts the forwarder and returns the address under which this machine reaches the API server.
-    fn forward(&self) -> Result<String> {
-        let topology = self.cluster.topology();
-        let forward = Forward {
-            netns: netns_file(&topology.netns(Place::ControlPlane)),
-            target: SocketAddr::from((Ipv4Addr::LOCALHOST, API_PORT)),
-            port_file: topology.state_dir().join("api-port"),
-        };
-        let sandbox =
-            Sandbox { cgroup: Some(place_cgroup(topology, Place::ControlPlane)?), ..Sandbox::default() };
-        let process = self.spawn("cp-forward", self.harness.clone(), forward.args(), sandbox)?;
-        wait_for_file(&process, &forward.port_file)?;
-        let port = fs::read_to_string(&forward.port_file).context("read the forwarder's port")?;
-        Ok(format!("https://127.0.0.1:{port}"))
-    }
-
-    async fn control_plane(&self, files: &Files, authority: &Authority, client: &kube::Client) -> Result<()> {
-        let all = Step::start("start etcd and kube-apiserver");
+    async fn control_plane(&self, foundation: &Foundation) -> Result<()> {
+        foundation.start_api_server(&self.cluster).await?;
         let tools = self.cluster.tools();
-        let data = self.cluster.topology().state_dir().join("etcd");
-        let etcd = self.spawn_cp("etcd", tools.etcd(), control_plane::etcd_args(&ENDPOINTS, &data))?;
-        let args = control_plane::api_server_args(&ENDPOINTS, files);
-        let api_server = self.spawn_cp("kube-apiserver", tools.kubernetes("kube-apiserver"), args)?;
-        control_plane::wait_until_ready(client, || etcd.check().and_then(|()| api_server.check())).await?;
-        let config = self.component_kubeconfig(files, authority, "kube-controller-manager")?;
-        let args = control_plane::controller_manager_args(files, &config, 10257);
-        self.spawn_cp("kube-controller-manager", tools.kubernetes("kube-controller-manager"), args)?;
-        let config = self.component_kubeconfig(files, authority, "kube-scheduler")?;
-        let args = control_plane::scheduler_args(&config);
-        self.spawn_cp("kube-scheduler", tools.kubernetes("kube-scheduler"), args)?;
-        local_images::install(client).await?;
-        all.done();
-        Ok(())
-    }
-
-    fn component_kubeconfig(&self, files: &Files, authority: &Authority, name: &str) -> Result<PathBuf> {
-        let identity = authority.client(&format!("system:{name}"), None)?;
-        let path = files.path(&format!("{name}.kubeconfig"));
         let server = format!("https://127.0.0.1:{API_PORT}");
-        kubeconfig::write(&path, &server, authority.certificate(), &Credential::Certificate(identity))?;
-        Ok(path)
+        let config = foundation.component_kubeconfig("kube-controller-manager", &server)?;
+        let args = control_plane::controller_manager_args(&foundation.files, &config, 10257);
+        let program = tools.kubernetes("kube-controller-manager");
+        spawn_on_control_plane(&self.cluster, "kube-controller-manager", program, args)?;
+        let config = foundation.component_kubeconfig("kube-scheduler", &server)?;
+        let args = control_plane::scheduler_args(&config);
+        spawn_on_control_plane(&self.cluster, "kube-scheduler", tools.kubernetes("kube-scheduler"), args)?;
+        local_images::install(&foundation.client).await
     }
 
     /// Both nodes' containerds, at the same time.
@@ -224,37 +181,6 @@ impl Startup {
         let keep = [Some(self.cluster.topology().state_dir()), Some(cache_dir()?), programs];
         Ok(keep.into_iter().flatten().collect())
     }
-
-    fn spawn_cp(&self, name: &str, program: PathBuf, args: Vec<String>) -> Result<Process> {
-        let sandbox = place_sandbox(self.cluster.topology(), Place::ControlPlane)?;
-        self.spawn(&format!("cp-{name}"), program, args, sandbox)
-    }
-
-    fn spawn(&self, name: &str, program: PathBuf, args: Vec<String>, sandbox: Sandbox) -> Result<Process> {
-        self.cluster.ledger().spawn(&Spec { name: name.to_owned(), program, args, env: Vec::new(), sandbox })
-    }
-}
-
-/// In its own namespace the control plane can have the usual ports.
-const ENDPOINTS: Endpoints = Endpoints {
-    etcd: 2379,
-    etcd_peer: 2380,
-    bind: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    port: API_PORT,
-    reconcile_endpoints: true,
-};
-
-/// Under which addresses the API server is reached: from this machine, on the segment, and as the first address of the
-/// Service CIDRs.
-fn api_addresses() -> Vec<IpAddr> {
-    let own = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1))];
-    let service_v6 = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x96, 0, 0, 0, 0, 1));
-    own.into_iter().chain([service_v6]).chain(CONTROL_PLANE.both()).collect()
-}
-
-/// The nodes' machines make the groups inside the nodes' own.
-fn make_cgroups(topology: &Topology) -> Result<()> {
-    Place::ALL.iter().try_for_each(|place| Cgroup::at(topology.cgroup())?.child(place.name()).create())
 }
 
 fn not_ready(node: &NodeObject) -> String {

@@ -78,7 +78,7 @@ fn remove(topology: &Topology) -> Result<()> {
     kill_recorded(topology)?;
     // Looked for while the namespaces still have names.
     let strangers = strangers(topology)?;
-    topology.all_netns().iter().try_for_each(|name| netns::delete(name))?;
+    namespaces(topology)?.iter().try_for_each(|name| netns::delete(name))?;
     unmount_below(&topology.state_dir())?;
     until_blocking("removal of the cgroups", RELEASE, || match cgroup.remove() {
         Ok(()) => Ok(Look::Ready(())),
@@ -91,6 +91,13 @@ fn remove(topology: &Topology) -> Result<()> {
         bail!("the cluster {topology} is not gone: {}", left.join("; "));
     }
     Ok(())
+}
+
+/// Its machines', its segment's, and those of Pods that it has without a kubelet.
+fn namespaces(topology: &Topology) -> Result<Vec<String>> {
+    let mut names = topology.all_netns();
+    names.extend(netns::beginning_with(&topology.pod_netns(""))?);
+    Ok(names)
 }
 
 /// Every process is in the instance's cgroup; this is for one that was recorded but moved out of it.
@@ -146,7 +153,7 @@ pub fn leftovers(topology: &Topology) -> Result<Vec<String>> {
     let cgroup = Cgroup::at(topology.cgroup())?;
     left.extend(cgroup.processes()?.iter().map(|pid| format!("process {pid}")));
     left.extend(cgroup.existing().iter().map(|path| format!("cgroup {}", path.display())));
-    let namespaces = topology.all_netns().into_iter().filter(|name| netns::exists(name));
+    let namespaces = namespaces(topology)?.into_iter().filter(|name| netns::exists(name));
     left.extend(namespaces.map(|name| format!("network namespace {name}")));
     left.extend(mounts_below(&topology.state_dir())?.iter().map(|path| format!("mount {}", path.display())));
     if topology.state_dir().exists() {
@@ -159,7 +166,7 @@ pub fn leftovers(topology: &Topology) -> Result<Vec<String>> {
 /// ours to kill, but they keep a namespace alive.
 fn strangers(topology: &Topology) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for name in topology.all_netns() {
+    for name in namespaces(topology)? {
         let Ok(namespace) = fs::metadata(netns_file(&name)) else { continue };
         for pid in processes_inside(namespace.ino())? {
             let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();

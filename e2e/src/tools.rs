@@ -53,6 +53,16 @@ const KUBERNETES: Module = Module {
     folders: &[],
 };
 
+/// The oracle and peer of the node agent. Not among the others: only `make flows` and the benchmarks need it.
+const KUBE_PROXY: Module = Module {
+    name: "kube-proxy",
+    pinned: "k8s.io/kubernetes",
+    go_mod: include_str!("../tools/kube-proxy/go.mod"),
+    go_sum: include_str!("../tools/kube-proxy/go.sum"),
+    programs: &[("k8s.io/kubernetes/cmd/kube-proxy", "kube-proxy")],
+    folders: &[],
+};
+
 const ETCD: Module = Module {
     name: "etcd",
     pinned: "go.etcd.io/etcd/server/v3",
@@ -122,6 +132,14 @@ impl Tools {
     pub fn helm(&self) -> PathBuf {
         self.helm.join("helm")
     }
+}
+
+/// Builds kube-proxy unless the cache has it; returns the program.
+///
+/// # Errors
+/// As [`Tools::build`].
+pub fn kube_proxy() -> Result<PathBuf> {
+    KUBE_PROXY.build(&cache_dir()?).map(|place| place.join("kube-proxy"))
 }
 
 /// MetalLB's controller, built from its module, with its own definitions and RBAC.
@@ -298,6 +316,8 @@ mod tests {
     #[test]
     fn the_pinned_versions_are_found() {
         assert!(version_of(KUBERNETES.go_mod, KUBERNETES.pinned).unwrap().starts_with("v1.36."));
+        let of_kubernetes = |module: &Module| version_of(module.go_mod, module.pinned).map(str::to_owned);
+        assert_eq!(of_kubernetes(&KUBE_PROXY), of_kubernetes(&KUBERNETES));
         assert!(version_of(ETCD.go_mod, ETCD.pinned).unwrap().starts_with("v3."));
         assert!(MetalLb::version().starts_with("v0.15."));
         assert!(version_of(HELM.go_mod, HELM.pinned).unwrap().starts_with("v4."));

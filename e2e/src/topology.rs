@@ -164,7 +164,13 @@ impl Topology {
         format!("{}-lan", self.name)
     }
 
-    /// Every network namespace of the instance.
+    /// The name of the network namespace of a Pod that the harness itself plays, without a kubelet. Instances do not
+    /// list these: whoever removes an instance looks for what begins like `pod_netns("")`.
+    pub fn pod_netns(&self, pod: &str) -> String {
+        format!("{}-pod-{pod}", self.name)
+    }
+
+    /// The network namespace of every machine and of the segment.
     pub fn all_netns(&self) -> Vec<String> {
         Place::ALL.iter().map(|place| self.netns(*place)).chain([self.segment_netns()]).collect()
     }

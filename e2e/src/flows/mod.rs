@@ -1,0 +1,230 @@
+//! `make flows`: one [table] of packet flows, with real packets in network namespaces, against penstock-node and against
+//! kube-proxy, which says what is right.
+//!
+//! | Module | What it is |
+//! |---|---|
+//! | [`place`], [`frontend`] | Who takes part, and the addresses of Services, as values |
+//! | [`service`], [`flow`], [`table`] | What a Service is, what is sent to it, and every case |
+//! | [`judgement`], [`known`], [`report`] | What has to come of a flow, what is known not to, and what came of all |
+//! | [`network`], [`echo`], [`objects`], [`lab`] | Pods, servers and objects, for real |
+//! | [`program`], [`probe`] | Who forwards, and the packets |
+
+pub mod echo;
+pub mod flow;
+pub mod frontend;
+pub mod judgement;
+pub mod known;
+pub mod lab;
+pub mod network;
+pub mod objects;
+pub mod place;
+pub mod probe;
+pub mod program;
+pub mod report;
+pub mod service;
+pub mod table;
+
+use std::fs::{self, File};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::fcntl::{Flock, FlockArg};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::packages;
+use crate::process::Process;
+use crate::progress::{say, step_async};
+use crate::teardown;
+use crate::tools::{Tools, cache_dir};
+use crate::topology::Topology;
+use crate::wait::{Look, until};
+
+use flow::{Numbered, Row, numbered};
+use frontend::Addresses;
+use judgement::Outcome;
+use known::Known;
+use lab::Lab;
+use program::{Mode, Program};
+use report::{Report, Run};
+
+/// How long a program may take to forward what it was told. It bounds the wait for a broken one.
+const PROGRAMMED: Duration = Duration::from_secs(180);
+
+/// The canary's place, behind all cases.
+const CANARY: Addresses = Addresses(250);
+
+/// Which programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Subject {
+    /// penstock-node, from the directory of this program.
+    Penstock,
+    /// kube-proxy of the cluster's Kubernetes.
+    KubeProxy,
+    /// One after the other, each in a lab of its own.
+    Both,
+}
+
+/// Flags of `penstock-e2e flows`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Flags {
+    /// Who forwards.
+    #[arg(long, value_enum, default_value_t = Subject::Both)]
+    proxy: Subject,
+    /// With what.
+    #[arg(long, value_enum, default_value_t = Mode::Nftables)]
+    mode: Mode,
+    /// Only rows with this in their names; * stands for any text.
+    #[arg(long)]
+    only: Option<String>,
+    /// Print the rows that are known not to hold too.
+    #[arg(long)]
+    show_known: bool,
+    /// Print the rows and do nothing else.
+    #[arg(long)]
+    list: bool,
+    /// The lab; two of the same name cannot be up at once.
+    #[arg(long, default_value = "penstock-flows")]
+    name: String,
+}
+
+/// Runs the table, prints what does not hold, and takes everything down. Returns whether all is as it has to be.
+///
+/// # Errors
+/// When the lab does not come up, or a program does not forward at all.
+pub async fn run(flags: &Flags) -> Result<bool> {
+    let cases = selection(flags.only.as_deref())?;
+    let rows: Vec<Row> = cases.iter().flat_map(|numbered| numbered.case.rows(numbered.addresses)).collect();
+    ensure!(!rows.is_empty(), "no row has {:?} in its name; --list shows all", flags.only);
+    if flags.list {
+        rows.iter().for_each(|row| println!("{}  {}  {}", row.name, row.to, row.flow.expect));
+        return Ok(true);
+    }
+    packages::ensure()?;
+    let topology = Topology::new(&flags.name)?;
+    let _lock = only_one(&topology)?;
+    let outcome = tokio::select! {
+        outcome = all_runs(flags, &topology, &cases, &rows) => outcome,
+        interrupted = interrupted() => interrupted,
+    };
+    // Also after a failure: what went wrong is in the message.
+    let removed = teardown::down(&topology);
+    let runs = outcome?;
+    removed?;
+    let known = Known::list()?;
+    let report = Report { mode: flags.mode, rows: &rows, runs: &runs, known: &known };
+    for run in &runs {
+        print!(
+            "{}",
+            report.failures(run, flags.show_known).replace("FAILED ", &format!("FAILED {}:", run.program))
+        );
+    }
+    print!("{}", report.differences());
+    println!("{}", report.summary());
+    Ok(report.is_good())
+}
+
+/// The cases with the rows that are wanted.
+fn selection(only: Option<&str>) -> Result<Vec<Numbered>> {
+    let pattern = format!("*{}*", only.unwrap_or_default());
+    let mut cases = numbered(table::table())?;
+    for Numbered { addresses, case } in &mut cases {
+        let rows = case.rows(*addresses);
+        let mut names = rows.iter().map(|row| known::matches(&pattern, &row.name));
+        case.flows.retain(|_| names.next().unwrap_or_default());
+    }
+    cases.retain(|numbered| !numbered.case.flows.is_empty());
+    Ok(cases)
+}
+
+/// A second run under the same name would take down the first one's lab.
+fn only_one(topology: &Topology) -> Result<Flock<File>> {
+    let path = cache_dir()?.join(format!("flows-{topology}.lock"));
+    fs::create_dir_all(cache_dir()?).context("make the cache directory")?;
+    let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+        anyhow!("another run with the lab {topology} is under way ({errno}); wait for it or give this one another --name")
+    })
+}
+
+async fn interrupted<T>() -> Result<T> {
+    let mut terminated = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
+    bail!("interrupted")
+}
+
+async fn all_runs(flags: &Flags, topology: &Topology, cases: &[Numbered], rows: &[Row]) -> Result<Vec<Run>> {
+    let programs: &[Program] = match flags.proxy {
+        Subject::Penstock => &[Program::PenstockNode],
+        Subject::KubeProxy => &[Program::KubeProxy],
+        Subject::Both => &[Program::PenstockNode, Program::KubeProxy],
+    };
+    // Everything that takes minutes once, before anything is up.
+    Tools::build()?;
+    programs.iter().try_for_each(|program| program.path().map(|_| ()))?;
+    let mut runs = Vec::new();
+    for program in programs {
+        let verdicts = one_run(*program, flags.mode, topology, cases, rows).await;
+        runs.push(Run {
+            program: *program,
+            verdicts: verdicts.with_context(|| format!("{program} ({})", flags.mode))?,
+        });
+        teardown::down(topology)?;
+    }
+    Ok(runs)
+}
+
+/// The table against one program, in a lab of its own: nothing of another one's rules or connections is there.
+async fn one_run(
+    program: Program,
+    mode: Mode,
+    topology: &Topology,
+    cases: &[Numbered],
+    rows: &[Row],
+) -> Result<Vec<judgement::Verdict>> {
+    let lab = Lab::bring_up(topology).await?;
+    let client = &lab.foundation.client;
+    let processes =
+        step_async(format!("start {program} and create the objects of {} cases", cases.len()), async {
+            let processes = program.start(&lab, mode).await?;
+            objects::create_cases(client, cases).await?;
+            Ok(processes)
+        })
+        .await?;
+    let canary = Numbered { addresses: CANARY, case: table::canary() };
+    objects::create_cases(client, std::slice::from_ref(&canary)).await?;
+    let all = step_async("wait for the canary's answers", programmed(topology, &canary, &processes));
+    all.await?;
+    let probed = step_async(format!("send packets for {} flows", rows.len()), async {
+        probe::probe_all(topology, Arc::new(rows.to_vec())).await
+    });
+    let verdicts = probed.await?;
+    processes.iter().try_for_each(Process::check)?;
+    Ok(verdicts)
+}
+
+/// Waits until the canary, which was created last, answers on every node and frontend: then all before it do too.
+async fn programmed(topology: &Topology, canary: &Numbered, processes: &[Process]) -> Result<()> {
+    let rows = Arc::new(canary.case.rows(canary.addresses));
+    until("an answer of the canary on every node", PROGRAMMED, || async {
+        processes.iter().try_for_each(Process::check)?;
+        let outcomes = probe::attempt_all(topology, rows.clone()).await?;
+        let silent = rows.iter().zip(&outcomes).find(|(_, outcome)| !matches!(outcome, Outcome::Answered(_)));
+        Ok(match silent {
+            None => Look::Ready(()),
+            Some((row, outcome)) => Look::NotYet(format!("{}: {outcome}", row.name)),
+        })
+    })
+    .await
+    .map_err(|error| {
+        let tails: String = processes
+            .iter()
+            .map(|process| format!("\n{}:\n{}", process.name(), process.log_tail()))
+            .collect();
+        say("the canary does not answer");
+        anyhow!("{error:#}{tails}")
+    })
+}

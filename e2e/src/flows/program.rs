@@ -1,0 +1,156 @@
+//! The programs that the table is run against, as processes on both nodes.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+
+use crate::chart::{Chart, NAMESPACE};
+use crate::cluster::{harness_program, server};
+use crate::flows::frontend::{Way, external_ranges};
+use crate::flows::lab::Lab;
+use crate::install;
+use crate::process::{Process, Spec};
+use crate::tools;
+use crate::topology::{Place, pod_cidrs, service_cidrs};
+
+/// Who forwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// Ours, from the directory of this program.
+    PenstockNode,
+    /// The oracle.
+    KubeProxy,
+}
+
+/// With what it forwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// nftables.
+    Nftables,
+    /// iptables.
+    Iptables,
+    /// IPVS. Needs a kernel that has it.
+    Ipvs,
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PenstockNode => "penstock-node",
+            Self::KubeProxy => "kube-proxy",
+        })
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nftables => "nftables",
+            Self::Iptables => "iptables",
+            Self::Ipvs => "ipvs",
+        })
+    }
+}
+
+impl Program {
+    /// Where it is; kube-proxy is built when needed.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be built.
+    pub fn path(self) -> Result<PathBuf> {
+        match self {
+            Self::KubeProxy => tools::kube_proxy(),
+            Self::PenstockNode => {
+                let path = harness_program()?.with_file_name("penstock-node");
+                ensure!(path.is_file(), "penstock-node is not built; run: cargo build --workspace --bins");
+                Ok(path)
+            }
+        }
+    }
+
+    /// Starts it on both nodes. What it needs of the API server is made first.
+    ///
+    /// # Errors
+    /// When an object cannot be made or the program cannot be started.
+    pub async fn start(self, lab: &Lab, mode: Mode) -> Result<Vec<Process>> {
+        let path = self.path()?;
+        let kubeconfig = match self {
+            Self::PenstockNode => install_penstock(lab).await?,
+            Self::KubeProxy => lab.foundation.component_kubeconfig("kube-proxy", &server())?,
+        };
+        let start = |node| {
+            let (args, env) = match self {
+                Self::PenstockNode => {
+                    (penstock_args(node, mode), vec![("KUBECONFIG".into(), kubeconfig.display().to_string())])
+                }
+                Self::KubeProxy => (kube_proxy_args(lab, node, mode, &kubeconfig)?, Vec::new()),
+            };
+            let name = format!("{}-{self}", node.name());
+            lab.cluster.ledger().spawn(&Spec {
+                name,
+                program: path.clone(),
+                args,
+                env,
+                sandbox: lab.sandbox(node)?,
+            })
+        };
+        Place::NODES.into_iter().map(start).collect()
+    }
+}
+
+/// The rights that the chart gives, the kind that has to exist, and what it takes for externalIPs to be served.
+async fn install_penstock(lab: &Lab) -> Result<PathBuf> {
+    let cluster = &lab.cluster;
+    install::apply(cluster, "../crds/yaml/externalippolicies.yaml").await?;
+    let established =
+        ["wait", "--for=condition=Established", "--timeout=60s", "crd/externalippolicies.penstock.dev"];
+    cluster.kubectl(&established).await?;
+    let cidrs = Way::NODES.map(|way| external_ranges(way)[1].clone()).concat();
+    let policy = json!({
+        "apiVersion": "penstock.dev/v1alpha1", "kind": "ExternalIPPolicy", "metadata": { "name": "flows" },
+        "spec": { "namespaces": ["*"], "cidrs": cidrs },
+    });
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });
+    let rbac = Chart::new(cluster.tools()).render_rbac("node")?;
+    let file = cluster.topology().state_dir().join("penstock-node.yaml");
+    fs::write(&file, format!("{namespace}\n---\n{policy}\n---\n{rbac}"))
+        .with_context(|| format!("write {}", file.display()))?;
+    let path = file.to_str().context("the state directory is not UTF-8")?;
+    cluster.kubectl(&["apply", "--server-side", "-f", path]).await?;
+    cluster.service_account_kubeconfig(NAMESPACE, "penstock-node").await
+}
+
+/// The default mode is left out, so that also an agent that has no other can be tried.
+fn penstock_args(node: Place, mode: Mode) -> Vec<String> {
+    let mut args = vec![
+        format!("--node-name={}", node.name()),
+        format!("--cluster-cidr={}", pod_cidrs()),
+        format!("--service-cidr={}", service_cidrs()),
+    ];
+    if mode != Mode::Nftables {
+        args.push(format!("--mode={mode}"));
+    }
+    args
+}
+
+fn kube_proxy_args(lab: &Lab, node: Place, mode: Mode, kubeconfig: &Path) -> Result<Vec<String>> {
+    let config = json!({
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "mode": mode.to_string(),
+        "hostnameOverride": node.name(),
+        "clientConnection": { "kubeconfig": kubeconfig },
+        "clusterCIDR": pod_cidrs(),
+        "detectLocalMode": "ClusterCIDR",
+        "nodePortAddresses": ["primary"],
+        // These belong to the whole machine.
+        "conntrack": { "maxPerCore": 0, "min": 0 },
+        "oomScoreAdj": 0,
+    });
+    let file = lab.cluster.topology().state_dir().join(format!("{}-kube-proxy.yaml", node.name()));
+    fs::write(&file, config.to_string()).with_context(|| format!("write {}", file.display()))?;
+    Ok(vec![format!("--config={}", file.display())])
+}
