@@ -1,6 +1,6 @@
 # What everyone runs. Each target shows its progress, ends by itself and returns non-zero on failure.
 
-.PHONY: help demo test chaos bench down status build crds fmt lint
+.PHONY: help demo test flows chaos bench down status build crds fmt lint
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -31,6 +31,13 @@ test: prerequisites machine ## Run all tests: pure ones, on a real API server, w
 	$(DEBUG)/penstock-e2e down --name penstock-test || outcome=1; \
 	awk '/^test result:/ { passed += $$4; failed += $$6 } END { print passed + 0 " passed, " failed + 0 " failed" }' $$log; \
 	rm -f $$log; exit $$outcome
+
+# Nothing needs kubelets here, and both programs get a lab of their own. FLOWS takes flags: FLOWS='--only "eTP Local*Pod"',
+# FLOWS='--proxy penstock', FLOWS=--list. MODE=iptables and MODE=ipvs are for agents that have these.
+MODE = nftables
+flows: prerequisites machine ## Send packets to Services of every kind through penstock-node and kube-proxy, and compare (as root)
+	cargo build --workspace --bins
+	$(DEBUG)/penstock-e2e flows --mode $(MODE) $(FLOWS)
 
 # Everything on loopback and in temporary directories; nothing is written into the checkout. BENCH takes flags:
 # make bench BENCH='operator --runs 1 --without-peer'

@@ -101,6 +101,11 @@ impl Addresses {
         30_000 + u16::from(self.0) * 8 + u16::try_from(place).unwrap_or(u16::MAX)
     }
 
+    /// The port of its health check on nodes, behind those of its ports.
+    pub fn health_check_node_port(self) -> u16 {
+        self.node_port(7)
+    }
+
     /// Where a frontend is. `port` is the Service's port, `node_port` what it is on nodes.
     pub fn socket(self, frontend: Frontend, family: Family, port: u16, node_port: u16) -> SocketAddr {
         let at = |pair: Pair, port| SocketAddr::new(family.of(pair), port);

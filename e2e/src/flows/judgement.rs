@@ -126,13 +126,13 @@ impl<'a> Trial<'a> {
     }
 
     /// Takes the outcome of an attempt. `gap` is the time since the attempt before it.
-    pub fn next(&mut self, outcome: Outcome, gap: Duration) -> Next {
+    pub fn next(&mut self, outcome: &Outcome, gap: Duration) -> Next {
         *self.seen.entry(outcome.clone()).or_default() += 1;
-        match (&outcome, self.expect) {
-            (Outcome::Refused, Expect::Refused) => self.done_after(REFUSALS, &outcome),
-            (Outcome::Silent, Expect::Dropped) => self.done_after(DROPS, &outcome),
+        match (outcome, self.expect) {
+            (Outcome::Refused, Expect::Refused) => self.done_after(REFUSALS, outcome),
+            (Outcome::Silent, Expect::Dropped) => self.done_after(DROPS, outcome),
             // A packet may get lost where something else than silence is expected.
-            (Outcome::Silent, _) if self.count(&outcome) < SILENCES => Next::Again,
+            (Outcome::Silent, _) if self.count(outcome) < SILENCES => Next::Again,
             (Outcome::Answered(answer), Expect::Answers(who)) if self.allows(who, answer) => self.spread(who),
             (Outcome::Answered(answer), Expect::Sticky(who)) if self.allows(who, answer) => {
                 self.sticky(answer)
@@ -189,7 +189,7 @@ impl<'a> Trial<'a> {
             (true, false) => return self.fail(),
             (false, _) => self.burst += 1,
         }
-        if self.burst % BURST != 0 {
+        if !self.burst.is_multiple_of(BURST) {
             return Next::Again;
         }
         self.rounds += 1;

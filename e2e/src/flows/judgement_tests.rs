@@ -16,11 +16,10 @@ fn answer(by: &str) -> Outcome {
 /// What comes of these outcomes, repeated for ever.
 fn judge(expect: &Expect, outcomes: &[Outcome], gap: Duration) -> Verdict {
     let mut trial = Trial::new(expect, SENDER, Family::V4);
-    let verdict =
-        outcomes.iter().cycle().take(200).find_map(|outcome| match trial.next(outcome.clone(), gap) {
-            Next::Done(verdict) => Some(verdict),
-            _ => None,
-        });
+    let verdict = outcomes.iter().cycle().take(200).find_map(|outcome| match trial.next(outcome, gap) {
+        Next::Done(verdict) => Some(verdict),
+        _ => None,
+    });
     verdict.expect("an end")
 }
 

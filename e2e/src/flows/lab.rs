@@ -1,6 +1,6 @@
 //! The place where the table is run: two nodes without kubelets, their Pods, a client outside, and an API server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -54,13 +54,13 @@ impl Lab {
     /// # Errors
     /// When there are no cgroups.
     pub fn sandbox(&self, place: Place) -> Result<Sandbox> {
-        self.sandbox_in(place, self.cluster.topology().netns(place))
+        self.sandbox_in(place, &self.cluster.topology().netns(place))
     }
 
-    fn sandbox_in(&self, place: Place, netns: String) -> Result<Sandbox> {
+    fn sandbox_in(&self, place: Place, netns: &str) -> Result<Sandbox> {
         let cgroup = Cgroup::at(self.cluster.topology().cgroup())?.child(place.name());
         Ok(Sandbox {
-            netns: Some(netns_file(&netns)),
+            netns: Some(netns_file(netns)),
             cgroup: Some(cgroup),
             die_with_parent: true,
             ..Sandbox::default()
@@ -68,12 +68,12 @@ impl Lab {
     }
 
     /// All servers at once, and then waits for each.
-    fn start_servers(&self, harness: &PathBuf) -> Result<()> {
+    fn start_servers(&self, harness: &Path) -> Result<()> {
         let topology = self.cluster.topology();
         let pods = Pod::ALL.iter().map(|pod| {
             (
                 Host::Pod(*pod),
-                self.sandbox_in(pod.node(), topology.pod_netns(pod.name())),
+                self.sandbox_in(pod.node(), &topology.pod_netns(pod.name())),
                 vec![TARGET, OTHER_TARGET],
             )
         });
@@ -91,7 +91,7 @@ impl Lab {
 
     fn start_server(
         &self,
-        harness: &PathBuf,
+        harness: &Path,
         host: Host,
         sandbox: Sandbox,
         ports: Vec<u16>,
@@ -99,7 +99,7 @@ impl Lab {
         let name = format!("echo-{}", host.name());
         let ready_file = self.cluster.topology().state_dir().join(&name);
         let echo = Echo { name: host.name().into(), ports, ready_file: ready_file.clone() };
-        let spec = Spec { name, program: harness.clone(), args: echo.args(), env: Vec::new(), sandbox };
+        let spec = Spec { name, program: harness.to_owned(), args: echo.args(), env: Vec::new(), sandbox };
         Ok((self.cluster.ledger().spawn(&spec)?, ready_file))
     }
 }

@@ -114,10 +114,7 @@ pub async fn run(flags: &Flags) -> Result<bool> {
     let known = Known::list()?;
     let report = Report { mode: flags.mode, rows: &rows, runs: &runs, known: &known };
     for run in &runs {
-        print!(
-            "{}",
-            report.failures(run, flags.show_known).replace("FAILED ", &format!("FAILED {}:", run.program))
-        );
+        print!("{}", report.failures(run, flags.show_known));
     }
     print!("{}", report.differences());
     println!("{}", report.summary());

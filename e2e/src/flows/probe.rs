@@ -98,7 +98,7 @@ fn probe(topology: &Topology, row: &Row, stopped: &AtomicBool) -> Result<Verdict
             let gap = last.elapsed();
             let outcome = attempt(flow.protocol, row.to)?;
             last = Instant::now();
-            match trial.next(outcome, gap) {
+            match trial.next(&outcome, gap) {
                 Next::Again => {}
                 // Affinity is a matter of time: there is nothing else to wait for.
                 Next::After(pause) => thread::sleep(pause),

@@ -76,7 +76,7 @@ impl Report<'_> {
 
     /// The rows of one program that are not as they have to be; the known ones too when `known` is set.
     pub fn failures(&self, run: &Run, known: bool) -> String {
-        let mut text = String::new();
+        let (mut text, program) = (String::new(), run.program);
         for (place, row) in self.rows.iter().enumerate() {
             let name = &row.name;
             // Writing to a string cannot fail.
@@ -84,18 +84,21 @@ impl Report<'_> {
                 Standing::Failed(seen) => {
                     writeln!(
                         text,
-                        "FAILED  {name}\n        expected {}\n        seen     {seen}",
+                        "FAILED  {program}: {name}\n        expected {}\n        seen     {seen}",
                         row.flow.expect
                     )
                 }
                 Standing::Surprise(reason) => {
                     writeln!(
                         text,
-                        "FAILED  {name}\n        holds, but known.txt says: {reason}; remove it there"
+                        "FAILED  {program}: {name}\n        holds, but known.txt says: {reason}; remove it there"
                     )
                 }
                 Standing::Known(seen, reason) if known => {
-                    writeln!(text, "known   {name}\n        seen     {seen}\n        because  {reason}")
+                    writeln!(
+                        text,
+                        "known   {program}: {name}\n        seen     {seen}\n        because  {reason}"
+                    )
                 }
                 Standing::Known(..) | Standing::Passed => Ok(()),
             };
@@ -111,10 +114,8 @@ impl Report<'_> {
             if holds(first, place) == holds(second, place) {
                 continue;
             }
-            let _ = writeln!(text, "differs {}\n        expected {}", row.name, row.flow.expect);
-            for run in [first, second] {
-                let _ = writeln!(text, "        {:13} {}", run.program.to_string(), self.phrase(run, place));
-            }
+            let shown = [first, second].map(|run| format!("{}: {}", run.program, self.phrase(run, place)));
+            let _ = writeln!(text, "differs {}\n        {}", row.name, shown.join("; "));
         }
         text
     }

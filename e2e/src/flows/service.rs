@@ -230,6 +230,8 @@ impl Service {
                 "clusterIPs": cluster_ips,
                 "externalIPs": external_ips,
                 "externalTrafficPolicy": policy(self.external_local),
+                // Left to the API server, it might take a node port of a case that comes later.
+                "healthCheckNodePort": self.external_local.then(|| addresses.health_check_node_port()),
                 "internalTrafficPolicy": policy(self.internal_local),
                 "sessionAffinity": if self.affinity.is_some() { "ClientIP" } else { "None" },
                 "sessionAffinityConfig": self.affinity.map(|seconds| json!({ "clientIP": { "timeoutSeconds": seconds } })),

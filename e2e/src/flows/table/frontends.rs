@@ -140,9 +140,10 @@ fn node_network() -> Case {
         .flow(TCP, POD2, CLUSTER_IP, &from_node(N2, host))
         .flow(TCP, NODE1, CLUSTER_IP, &from_node(N1, host))
         .flow(TCP, NODE2, CLUSTER_IP, &from_node(N2, host))
-        .flow(TCP, CLIENT, NODE_PORT_1, &from_node(N1, host))
+        // Nothing is masqueraded that does not leave the node.
+        .flow(TCP, CLIENT, NODE_PORT_1, &kept(host))
+        .flow(TCP, CLIENT, LB_1, &kept(host))
         .flow(TCP, CLIENT, NODE_PORT_2, &from_node(N2, host))
-        .flow(TCP, CLIENT, LB_1, &from_node(N1, host))
 }
 
 /// Slices written by hand may lead out of the cluster.
