@@ -16,6 +16,8 @@ pub struct Flow {
     pub from: Sender,
     /// The frontend.
     pub to: Frontend,
+    /// Another one, that every second attempt goes to.
+    pub and: Option<Frontend>,
     /// The Service's port, also for node ports: they are found by it.
     pub port: u16,
     /// The protocol.
@@ -42,8 +44,8 @@ pub struct Case {
 pub struct Row {
     /// What it is; no other has this name.
     pub name: String,
-    /// Where it goes.
-    pub to: SocketAddr,
+    /// Where its attempts go, in turn.
+    pub to: Vec<SocketAddr>,
     /// The flow.
     pub flow: Flow,
 }
@@ -62,6 +64,7 @@ impl Case {
         let flow = |(protocol, family): &(Protocol, Family)| Flow {
             from,
             to,
+            and: None,
             port: 80,
             protocol: *protocol,
             family: *family,
@@ -74,7 +77,14 @@ impl Case {
     /// With a flow by TCP over IPv4 to another port.
     pub fn port_flow(mut self, port: u16, from: Sender, to: Frontend, expect: Expect) -> Self {
         let (protocol, family) = (Protocol::Tcp, Family::V4);
-        self.flows.push(Flow { from, to, port, protocol, family, expect });
+        self.flows.push(Flow { from, to, and: None, port, protocol, family, expect });
+        self
+    }
+
+    /// With every second attempt of the last flows to this frontend too.
+    pub fn and(mut self, over: &[(Protocol, Family)], other: Frontend) -> Self {
+        let last = self.flows.len().saturating_sub(over.len());
+        self.flows.iter_mut().skip(last).for_each(|flow| flow.and = Some(other));
         self
     }
 
@@ -98,12 +108,14 @@ impl Case {
     }
 
     fn row(&self, flow: &Flow, addresses: Addresses) -> Row {
-        let Flow { from, to, port, protocol, family, .. } = flow;
+        let Flow { from, to, and, port, protocol, family, .. } = flow;
         let node_port = self.service.port(addresses, *protocol, *port).unwrap_or(NO_NODE_PORT);
         let at = if *port == 80 { String::new() } else { format!(" port {port}") };
+        let other = and.map(|other| format!(" and {other}")).unwrap_or_default();
+        let frontends = [Some(*to), *and].into_iter().flatten();
         Row {
-            name: format!("{}: {from} -> {to}{at}, {}", self.title, wire(*protocol, *family)),
-            to: addresses.socket(*to, *family, *port, node_port),
+            name: format!("{}: {from} -> {to}{other}{at}, {}", self.title, wire(*protocol, *family)),
+            to: frontends.map(|to| addresses.socket(to, *family, *port, node_port)).collect(),
             flow: flow.clone(),
         }
     }

@@ -114,7 +114,8 @@ pub struct Trial<'a> {
     sender: Sender,
     family: Family,
     seen: BTreeMap<Outcome, usize>,
-    last: Option<Answer>,
+    /// Who answered last, and on which port.
+    last: Option<(String, u16)>,
     burst: usize,
     rounds: usize,
 }
@@ -196,10 +197,11 @@ impl<'a> Trial<'a> {
         if self.rounds > ROUNDS { self.fail() } else { Next::After(after) }
     }
 
-    /// Whether another endpoint answered than before.
+    /// Whether another endpoint answered than before. Which source it sees may depend on the frontend.
     fn changed(&mut self, answer: &Answer) -> bool {
-        let before = self.last.replace(answer.clone());
-        before.is_some_and(|before| before != *answer)
+        let endpoint = (answer.by.clone(), answer.port);
+        let before = self.last.replace(endpoint.clone());
+        before.is_some_and(|before| before != endpoint)
     }
 
     fn allows(&self, expected: &[Answerer], answer: &Answer) -> bool {

@@ -51,8 +51,8 @@ use report::{Report, Run};
 /// How long a program may take to forward what it was told. It bounds the wait for a broken one.
 const PROGRAMMED: Duration = Duration::from_secs(180);
 
-/// The canary's place, behind all cases.
-const CANARY: Addresses = Addresses(250);
+/// The places of the canaries, behind all cases.
+const CANARIES: [Addresses; 2] = [Addresses(250), Addresses(251)];
 
 /// Which programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -97,7 +97,7 @@ pub async fn run(flags: &Flags) -> Result<bool> {
     let rows: Vec<Row> = cases.iter().flat_map(|numbered| numbered.case.rows(numbered.addresses)).collect();
     ensure!(!rows.is_empty(), "no row has {:?} in its name; --list shows all", flags.only);
     if flags.list {
-        rows.iter().for_each(|row| println!("{}  {}  {}", row.name, row.to, row.flow.expect));
+        rows.iter().for_each(|row| println!("{}  {:?}  {}", row.name, row.to, row.flow.expect));
         return Ok(true);
     }
     packages::ensure()?;
@@ -184,17 +184,15 @@ async fn one_run(
 ) -> Result<Vec<judgement::Verdict>> {
     let lab = Lab::bring_up(topology).await?;
     let client = &lab.foundation.client;
-    let processes =
-        step_async(format!("start {program} and create the objects of {} cases", cases.len()), async {
-            let processes = program.start(&lab, mode).await?;
-            objects::create_cases(client, cases).await?;
-            Ok(processes)
-        })
+    let processes = program.start(&lab, mode).await?;
+    let [first, last] = CANARIES.map(|addresses| Numbered { addresses, case: table::canary() });
+    step_async(format!("start {program}"), programmed(&lab, &first, &processes)).await?;
+    // Now that it runs it has to notice them. kube-proxy may miss those that are there when it starts: it has its node
+    // watched before it listens to what the watch says (1.36.3, cmd/kube-proxy/app/server.go, NodeTopologyConfig).
+    objects::label_zones(client).await?;
+    step_async(format!("create the objects of {} cases", cases.len()), objects::create_cases(client, cases))
         .await?;
-    let canary = Numbered { addresses: CANARY, case: table::canary() };
-    objects::create_cases(client, std::slice::from_ref(&canary)).await?;
-    let all = step_async("wait for the canary's answers", programmed(topology, &canary, &processes));
-    all.await?;
+    step_async("wait until they are programmed", programmed(&lab, &last, &processes)).await?;
     let probed = step_async(format!("send packets for {} flows", rows.len()), async {
         probe::probe_all(topology, Arc::new(rows.to_vec())).await
     });
@@ -203,8 +201,10 @@ async fn one_run(
     Ok(verdicts)
 }
 
-/// Waits until the canary, which was created last, answers on every node and frontend: then all before it do too.
-async fn programmed(topology: &Topology, canary: &Numbered, processes: &[Process]) -> Result<()> {
+/// Creates a canary and waits until it answers on every node and frontend: then all that was created before it does too.
+async fn programmed(lab: &Lab, canary: &Numbered, processes: &[Process]) -> Result<()> {
+    objects::create_cases(&lab.foundation.client, std::slice::from_ref(canary)).await?;
+    let topology = lab.cluster.topology();
     let rows = Arc::new(canary.case.rows(canary.addresses));
     until("an answer of the canary on every node", PROGRAMMED, || async {
         processes.iter().try_for_each(Process::check)?;

@@ -18,7 +18,7 @@ use crate::topology::Place;
 /// How many cases are created at a time.
 const AT_ONCE: usize = 8;
 
-/// Creates the namespace, and the nodes as a kubelet would.
+/// Creates the namespace, and the nodes as a kubelet would: their zones come later.
 ///
 /// # Errors
 /// What the API server says.
@@ -37,7 +37,7 @@ fn node(place: Place) -> Value {
     json!({
         "metadata": {
             "name": name,
-            "labels": { "kubernetes.io/hostname": name, "topology.kubernetes.io/zone": zone(place) },
+            "labels": { "kubernetes.io/hostname": name },
         },
         "spec": { "podCIDR": ranges[0], "podCIDRs": ranges },
         "status": {
@@ -45,6 +45,20 @@ fn node(place: Place) -> Value {
             "conditions": [{ "type": "Ready", "status": "True", "reason": "Table", "message": "" }],
         },
     })
+}
+
+/// Gives every node its zone, as a cloud's controller does with nodes that have been there for a while.
+///
+/// # Errors
+/// What the API server says.
+pub async fn label_zones(client: &kube::Client) -> Result<()> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    for place in Place::NODES {
+        let labels = json!({ "metadata": { "labels": { "topology.kubernetes.io/zone": zone(place) } } });
+        let patched = nodes.patch(place.name(), &PatchParams::default(), &Patch::Merge(labels)).await;
+        patched.with_context(|| format!("label node {}", place.name()))?;
+    }
+    Ok(())
 }
 
 /// Creates the Services of these cases with their status and their slices.

@@ -58,7 +58,9 @@ pub async fn attempt_all(topology: &Topology, rows: Arc<Vec<Row>>) -> Result<Vec
         in_parallel(rows.len(), |place| {
             let row = &rows[place];
             let netns = row.flow.from.netns(&topology);
-            netns::within(&netns, || attempt(row.flow.protocol, row.to))
+            netns::within(&netns, || {
+                row.to.first().map_or(Ok(Outcome::Silent), |to| attempt(row.flow.protocol, *to))
+            })
         })
     });
     attempted.await.context("wait for the attempts")?
@@ -93,10 +95,13 @@ fn probe(topology: &Topology, row: &Row, stopped: &AtomicBool) -> Result<Verdict
         let mut trial = Trial::new(&flow.expect, flow.from, flow.family);
         let begin = Instant::now();
         let mut last = begin;
-        while begin.elapsed() < DEADLINE {
+        for to in row.to.iter().cycle() {
+            if begin.elapsed() > DEADLINE {
+                break;
+            }
             anyhow::ensure!(!stopped.load(Ordering::Relaxed), "the probes were stopped");
             let gap = last.elapsed();
-            let outcome = attempt(flow.protocol, row.to)?;
+            let outcome = attempt(flow.protocol, *to)?;
             last = Instant::now();
             match trial.next(&outcome, gap) {
                 Next::Again => {}

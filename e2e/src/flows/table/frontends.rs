@@ -26,6 +26,8 @@ fn everything() -> Case {
     let case = Case::new("policy Cluster", Service::ready(BOTH))
         .flow(ALL, POD1, CLUSTER_IP, &kept(BOTH))
         .flow(ALL, POD2, CLUSTER_IP, &kept(BOTH))
+        // An endpoint among others is masqueraded on the way to itself only.
+        .flow(MIX, Sender::Pod(Pod::A1), CLUSTER_IP, &itself_or(Pod::B1))
         .flow(ALL, NODE1, CLUSTER_IP, &at_1)
         .flow(MIX, NODE2, CLUSTER_IP, &at_2)
         .flow(ALL, CLIENT, CLUSTER_IP, &at_1)
@@ -42,6 +44,11 @@ fn everything() -> Case {
         .flow(MIX, POD1, NODE_PORT_2, &at_2)
         .flow(MIX, NODE1, NODE_PORT_2, &at_2)
         .flow(MIX, POD2, LB_1, &at_2)
+}
+
+fn itself_or(other: Pod) -> Expect {
+    let itself = answerers(&[Pod::A1], Seen::Node(N1));
+    Expect::Answers([itself, answerers(&[other], Seen::Kept)].concat())
 }
 
 fn no_endpoints() -> Case {

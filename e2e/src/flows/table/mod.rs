@@ -136,7 +136,7 @@ mod tests {
                     let flow = &row.flow;
                     (flow.to, flow.protocol, flow.family) == (to, *protocol, *family)
                 };
-                assert!(rows.iter().filter(same).count() >= 2, "{to} {protocol:?} {family:?}");
+                assert!(rows.iter().any(|row| same(&row)), "{to} {protocol:?} {family:?}");
             }
         }
     }

@@ -43,6 +43,14 @@ fn affinity() -> Vec<Case> {
             CLUSTER_IP,
             &sticky(&[Pod::A1, Pod::A2], Seen::Kept),
         ),
+        // It is the Service port's, whichever address the client uses.
+        Case::new("affinity across frontends", Service { external_local: true, ..service(LONG) })
+            .flow(MIX, POD1, CLUSTER_IP, &sticky(FOUR, Seen::Kept))
+            .and(MIX, LB_1)
+            .flow(MIX, POD2, CLUSTER_IP, &sticky(FOUR, Seen::Kept))
+            .and(MIX, NODE_PORT_2)
+            .flow(MIX, CLIENT, NODE_PORT_1, &sticky(&[Pod::A1, Pod::A2], Seen::Kept))
+            .and(MIX, LB_1),
         Case::new("affinity with one endpoint", Service { affinity: Some(LONG), ..Service::ready(A1) }).flow(
             MIX,
             POD1,
