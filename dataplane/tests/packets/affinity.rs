@@ -112,6 +112,7 @@ fn affinity_outlives_changes_of_other_endpoints_and_a_reload() {
     // Before and behind those at hand, so that indexes move.
     let nobody = ["10.244.0.1", "10.244.0.200", "10.244.0.201"].map(|ip| (ip, "n2"));
     lab.endpoints(&[&nobody[..], &BOTH].concat());
+    assert_eq!(FRONTENDS.map(|frontend| lab.held(frontend)), held);
     lab.endpoints(&[&BOTH[..], &nobody[1..]].concat());
     assert_eq!(FRONTENDS.map(|frontend| lab.held(frontend)), held);
     let remembered = lab.affinity();
