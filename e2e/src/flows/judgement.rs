@@ -26,8 +26,11 @@ const DROPS: usize = 2;
 /// How many refusals make a refusal.
 const REFUSALS: usize = 3;
 
-/// How often an endpoint is asked for in a row, and how often all is waited until affinity has run out.
-const BURST: usize = 5;
+/// How many connections have to stay with one endpoint before all is waited until affinity has run out: without affinity
+/// so many never do.
+const BURST: usize = CONNECTIONS;
+
+/// How often is waited until another endpoint answers.
 const ROUNDS: usize = 12;
 
 /// Which source address an endpoint sees.
