@@ -16,7 +16,7 @@ fn answer(by: &str) -> Outcome {
 /// What comes of these outcomes, repeated for ever.
 fn judge(expect: &Expect, outcomes: &[Outcome], gap: Duration) -> Verdict {
     let mut trial = Trial::new(expect, SENDER, Family::V4);
-    let verdict = outcomes.iter().cycle().take(200).find_map(|outcome| match trial.next(outcome, gap) {
+    let verdict = outcomes.iter().cycle().take(400).find_map(|outcome| match trial.next(outcome, gap) {
         Next::Done(verdict) => Some(verdict),
         _ => None,
     });
