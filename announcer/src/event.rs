@@ -3,9 +3,10 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,
-    runtime::events::{Event, EventType, Recorder, Reporter},
+    runtime::events::{Event, EventType, Reporter},
 };
 use penstock_model::Service;
+use penstock_runtime::publish_events;
 use tokio::sync::mpsc;
 
 /// Events that may wait; further ones are dropped, as events may be.
@@ -20,16 +21,11 @@ pub(crate) struct Events {
 impl Events {
     /// Starts the task. It ends with this handle.
     pub(crate) fn start(client: Client, node: &str) -> Self {
-        let (queue, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(QUEUE);
+        let (queue, waiting) = mpsc::channel::<(Event, ObjectReference)>(QUEUE);
         let reporter = Reporter { controller: "penstock-announcer".into(), instance: Some(node.to_owned()) };
-        let recorder = Recorder::new(client, reporter);
-        tokio::spawn(async move {
-            while let Some((event, service)) = waiting.recv().await {
-                if let Err(error) = recorder.publish(&event, &service).await {
-                    tracing::debug!(%error, "an event was not written");
-                }
-            }
-        });
+        tokio::spawn(publish_events(client, reporter, waiting, |_, error| {
+            tracing::debug!(%error, "an event was not written");
+        }));
         Self { node: node.to_owned(), queue }
     }
 

@@ -3,9 +3,10 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,
-    runtime::events::{Event, EventType, Recorder, Reporter},
+    runtime::events::{Event, EventType, Reporter},
 };
 use penstock_model::ObjectKey;
+use penstock_runtime::publish_events;
 use tokio::sync::mpsc;
 
 /// Events that may wait; further ones are dropped, as events may be.
@@ -23,15 +24,10 @@ impl ServiceEvents {
     #[must_use]
     pub fn start(client: Client, node: &str) -> Self {
         let reporter = Reporter { controller: "penstock-node".into(), instance: Some(node.to_owned()) };
-        let recorder = Recorder::new(client, reporter);
-        let (events, mut waiting) = Self::new(node);
-        tokio::spawn(async move {
-            while let Some((event, service)) = waiting.recv().await {
-                if let Err(error) = recorder.publish(&event, &service).await {
-                    tracing::debug!(%error, "an event was not written");
-                }
-            }
-        });
+        let (events, waiting) = Self::new(node);
+        tokio::spawn(publish_events(client, reporter, waiting, |_, error| {
+            tracing::debug!(%error, "an event was not written");
+        }));
         events
     }
 

@@ -3,20 +3,16 @@
 use k8s_openapi::api::core::v1::{ObjectReference, Service};
 use kube::{
     Client, Resource,
-    runtime::events::{Event, EventType, Recorder, Reporter},
+    runtime::events::{Event, EventType, Reporter},
 };
 use penstock_crds::{ConditionKind, Reason};
+use penstock_runtime::publish_events;
 use tokio::sync::mpsc;
 
 use crate::finding::Finding;
 
 /// Events that may wait to be published; more are dropped with a log line.
 const QUEUE: usize = 10_000;
-
-/// A repeated event is counted up (`series`) only among so many: kube's recorder keeps each event for six minutes and
-/// looks through all of them for every new one, which with thousands of Services is most of this process' memory and
-/// of the time to an address.
-const REMEMBERED: usize = 128;
 
 /// What a user should hear: MetalLB's reasons for addresses from pools, upstream's (k8s.io/cloud-provider) for what is
 /// built outside.
@@ -100,24 +96,16 @@ impl Happening {
 
 /// The way to the publishing task.
 #[derive(Clone, Debug)]
-pub(crate) struct Events(mpsc::Sender<(ObjectReference, Event)>);
+pub(crate) struct Events(mpsc::Sender<(Event, ObjectReference)>);
 
 impl Events {
     /// Starts the publishing task; it ends when all senders are gone.
     pub(crate) fn start(client: Client) -> Self {
-        let (sender, mut queue) = mpsc::channel(QUEUE);
+        let (sender, queue) = mpsc::channel(QUEUE);
         let reporter = Reporter { controller: "penstock-operator".into(), instance: None };
-        tokio::spawn(async move {
-            loop {
-                let recorder = Recorder::new(client.clone(), reporter.clone());
-                for _ in 0..REMEMBERED {
-                    let Some((about, event)) = queue.recv().await else { return };
-                    if let Err(error) = recorder.publish(&event, &about).await {
-                        tracing::warn!(%error, reason = event.reason, "event could not be published");
-                    }
-                }
-            }
-        });
+        tokio::spawn(publish_events(client, reporter, queue, |event, error| {
+            tracing::warn!(%error, reason = event.reason, "event could not be published");
+        }));
         Self(sender)
     }
 
@@ -130,7 +118,7 @@ impl Events {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        if self.0.try_send((service.object_ref(&()), event)).is_err() {
+        if self.0.try_send((event, service.object_ref(&()))).is_err() {
             tracing::warn!(?happening, "event dropped: too many are waiting to be published");
         }
     }

@@ -1,6 +1,7 @@
-//! What every Penstock process does: flags, logs, spans, signals, health and metrics endpoints, watches.
+//! What every Penstock process does: flags, logs, spans, signals, health and metrics endpoints, watches, events.
 
 mod client;
+mod events;
 mod exit;
 mod flags;
 mod http;
@@ -11,6 +12,7 @@ mod spans;
 mod watch;
 
 pub use client::{ClientError, client};
+pub use events::publish_events;
 pub use exit::report as report_exit;
 pub use flags::ProcessFlags;
 pub use http::{HttpError, Readiness, Telemetry};
