@@ -7,30 +7,20 @@ use anyhow::Result;
 use k8s_openapi::api::core::v1::Service;
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PostParams},
+    api::{DeleteParams, Patch},
 };
 use penstock_crds::{ALLOCATED_FROM, ALLOCATED_FROM_METALLB, LoadBalancerClass, SERVED_BY};
-use penstock_tests::{Fixture, provisioning, shown, webhook_endpoint::WebhookEndpoint};
-use serde_json::{Value, json};
+use penstock_tests::{
+    Fixture, outside_lab::OutsideLab, provisioning, shown, webhook_endpoint::WebhookEndpoint,
+};
+use serde_json::json;
 
-async fn create_class(fixture: &Fixture, name: &str, spec: Value) -> Result<()> {
-    let object: LoadBalancerClass = serde_json::from_value(json!({
-        "apiVersion": "penstock.dev/v1alpha1", "kind": "LoadBalancerClass",
-        "metadata": {"name": name}, "spec": spec
-    }))?;
-    Api::all(fixture.client.clone()).create(&PostParams::default(), &object).await?;
-    Ok(())
-}
-
-/// An operator, and the class `outside` of a webhook.
+/// An operator, the class `outside` of a webhook, and a Service of it that has its balancer.
 async fn outside() -> Result<(Fixture, WebhookEndpoint)> {
-    let (mut fixture, endpoint) = (Fixture::start().await?, WebhookEndpoint::start().await?);
-    let webhook = json!({"provider": "webhook", "webhook": {"url": endpoint.url()}});
-    create_class(&fixture, "outside", webhook).await?;
-    fixture.start_operator().await?;
-    fixture.service("s", json!({"loadBalancerClass": "penstock.dev/outside"})).await?;
-    fixture.eventually("s", |s| !shown(s).is_empty()).await?;
-    Ok((fixture, endpoint))
+    let lab = OutsideLab::new("Automatic").await?;
+    lab.service("s", json!({})).await?;
+    lab.fixture.eventually("s", |s| !shown(s).is_empty()).await?;
+    Ok((lab.fixture, lab.endpoint))
 }
 
 /// What another controller would write.
@@ -46,7 +36,7 @@ async fn a_class_that_is_made_again_for_pools_takes_down_what_it_built_outside()
     fixture.stop_operator().await?;
     let classes: Api<LoadBalancerClass> = Api::all(fixture.client.clone());
     classes.delete("outside", &DeleteParams::default()).await?;
-    create_class(&fixture, "outside", json!({"provider": "pool"})).await?;
+    fixture.class_of("outside", json!({"provider": "pool"})).await?;
     fixture.pool("pool", &["198.51.100.0/30"]).await?;
     fixture.start_operator().await?;
     fixture.gets("s", &["198.51.100.0"]).await?;
@@ -67,7 +57,7 @@ async fn a_service_whose_finalizer_was_dropped_keeps_its_balancer() -> Result<()
     let held = fixture.waits("s", "NoClass", "LoadBalancerClass outside does not exist").await?;
     assert_eq!(shown(&held).len(), 1, "{held:?}");
     let webhook = json!({"provider": "webhook", "webhook": {"url": endpoint.url()}});
-    create_class(&fixture, "outside", webhook).await?;
+    fixture.class_of("outside", webhook).await?;
     let marked = |s: &Service| s.metadata.finalizers.is_some() && provisioning(s).is_none();
     fixture.eventually("s", |s| marked(s) && shown(s) == shown(&held)).await?;
     assert_eq!(endpoint.store().balancers, before);

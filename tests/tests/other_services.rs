@@ -8,7 +8,7 @@ use kube::{
     Api,
     api::{ListParams, PostParams},
 };
-use penstock_crds::{APPROVED_PLAN, ExternalIPPolicy, LoadBalancerClass};
+use penstock_crds::{APPROVED_PLAN, ExternalIPPolicy};
 use penstock_tests::{Fixture, provisioning, replica::Protocol, shown};
 use serde_json::{Value, json};
 
@@ -103,11 +103,7 @@ async fn an_address_and_a_refused_external_ip_are_one_write() -> Result<()> {
 #[tokio::test]
 async fn pools_count_and_an_address_moves_only_with_approval_where_the_class_says_so() -> Result<()> {
     let mut fixture = Fixture::start().await?;
-    let class: LoadBalancerClass = serde_json::from_value(json!({
-        "apiVersion": "penstock.dev/v1alpha1", "kind": "LoadBalancerClass", "metadata": {"name": "careful"},
-        "spec": {"provider": "pool", "default": true, "approval": "Manual"}
-    }))?;
-    Api::all(fixture.client.clone()).create(&PostParams::default(), &class).await?;
+    fixture.class_of("careful", json!({"provider": "pool", "default": true, "approval": "Manual"})).await?;
     fixture.start_operator().await?;
     fixture.pool("pool", &["203.0.113.200/31"]).await?;
     fixture.service("s", json!({})).await?;
