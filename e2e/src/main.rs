@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use penstock_e2e::bench::dataplane::endpoint::Endpoint;
 use penstock_e2e::cluster::Cluster;
 use penstock_e2e::demo::demo;
 use penstock_e2e::flows::{self, echo::Echo};
@@ -45,7 +46,7 @@ enum Action {
         #[arg(long, conflicts_with = "name")]
         all: bool,
     },
-    /// Measure on a real etcd and kube-apiserver on loopback, and print tables.
+    /// Measure the operator and the dataplane beside their peers, and print tables.
     Bench(bench::Flags),
     /// Send packets to Services of every kind through penstock-node and through kube-proxy, and compare what comes of it.
     Flows(flows::Flags),
@@ -68,6 +69,14 @@ enum Action {
         name: String,
         #[arg(long = "port")]
         ports: Vec<u16>,
+        #[arg(long)]
+        ready_file: PathBuf,
+    },
+    /// The server behind an endpoint of `bench dataplane` (internal).
+    #[command(hide = true)]
+    BenchEndpoint {
+        #[arg(long)]
+        name: u8,
         #[arg(long)]
         ready_file: PathBuf,
     },
@@ -118,6 +127,9 @@ fn run(action: Action) -> Result<ExitCode> {
         }
         Action::Echo { name, ports, ready_file } => {
             Echo { name, ports, ready_file }.run().map(|()| ExitCode::SUCCESS)
+        }
+        Action::BenchEndpoint { name, ready_file } => {
+            Endpoint { name, ready_file }.run().map(|()| ExitCode::SUCCESS)
         }
         Action::Forward { netns, target, port_file } => {
             Forward { netns, target, port_file }.run().map(|()| ExitCode::SUCCESS)

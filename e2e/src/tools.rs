@@ -142,6 +142,11 @@ pub fn kube_proxy() -> Result<PathBuf> {
     KUBE_PROXY.build(&cache_dir()?).map(|place| place.join("kube-proxy"))
 }
 
+/// Its version, as in its go.mod.
+pub fn kube_proxy_version() -> &'static str {
+    version_of(KUBE_PROXY.go_mod, KUBE_PROXY.pinned).unwrap_or_default()
+}
+
 /// MetalLB's controller, built from its module, with its own definitions and RBAC.
 #[derive(Debug, Clone)]
 pub struct MetalLb {

@@ -2,10 +2,11 @@
 //!
 //! Nothing here asserts a time; a wrong result (an address twice, a Service without one, an address that changed over a
 //! restart) fails the run. [`scenario`] is what an operator is put through, [`load`] what is asked of it, [`floor`] the
-//! least that anybody would need, [`subject`] who is measured.
+//! least that anybody would need, [`subject`] who is measured. [`dataplane`] is what a node's forwarding is put through.
 
 pub mod api_requests;
 pub mod census;
+pub mod dataplane;
 pub mod floor;
 pub mod load;
 mod operator;
@@ -23,6 +24,8 @@ use anyhow::{Result, ensure};
 pub enum Area {
     /// The operator on a real etcd and kube-apiserver.
     Operator,
+    /// penstock-node beside kube-proxy in network namespaces. Needs root.
+    Dataplane,
 }
 
 /// What is measured, and how often.
@@ -33,10 +36,10 @@ pub struct Flags {
     /// How often; figures are printed as min, median and max.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
-    /// Leave the peer out.
+    /// Operator: leave the peer out.
     #[arg(long)]
     without_peer: bool,
-    /// Put the peer through everything that ours goes through; takes about ten minutes more.
+    /// Operator: put the peer through everything that ours goes through; takes about ten minutes more.
     #[arg(long, conflicts_with = "without_peer")]
     whole_peer: bool,
     /// How many Services are created at the same time.
@@ -45,6 +48,8 @@ pub struct Flags {
     /// A tenth of the Services, once, without the idle minute: shows that the benchmark works, not how fast anything is.
     #[arg(long)]
     quick: bool,
+    #[command(flatten)]
+    dataplane: dataplane::DataplaneFlags,
 }
 
 /// Measures and prints.
@@ -53,9 +58,33 @@ pub struct Flags {
 /// When something cannot be measured or a result is wrong.
 pub async fn run(flags: &Flags) -> Result<()> {
     ensure!(!cfg!(debug_assertions) || flags.quick, "this is a debug build; run: make bench");
-    let all = flags.areas.is_empty();
-    if all || flags.areas.contains(&Area::Operator) {
+    let wanted = |area| flags.areas.is_empty() || flags.areas.contains(&area);
+    if wanted(Area::Dataplane) {
+        dataplane::check(&flags.dataplane)?;
+    }
+    if wanted(Area::Operator) {
         operator::run(flags).await?;
     }
+    if wanted(Area::Dataplane) {
+        dataplane::run(flags).await?;
+    }
     Ok(())
+}
+
+/// The machine's size, and how busy it is.
+fn machine() -> String {
+    let processors = std::thread::available_parallelism().map_or(0, usize::from);
+    let system = nix::sys::utsname::uname();
+    let kernel = system.map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let memory = read("/proc/meminfo").lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    });
+    let memory = memory.map_or("unknown".to_owned(), |kibibytes| format!("{} GiB", kibibytes >> 20));
+    let load = read("/proc/loadavg");
+    format!(
+        "{processors} processors, {memory}, kernel {kernel}; load average at the end: {} (other work on the machine makes \
+         all figures worse).",
+        load.trim()
+    )
 }

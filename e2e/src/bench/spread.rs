@@ -5,6 +5,11 @@
 pub struct Spread(Vec<f64>);
 
 impl Spread {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The smallest; NaN when nothing was measured.
     pub fn min(&self) -> f64 {
         self.percentile(0)

@@ -55,7 +55,8 @@ fn times(a: f64, b: f64) -> String {
     if b > 0.0 { format!("{:.1}×", a / b) } else { String::new() }
 }
 
-fn number(value: f64) -> String {
+/// Three digits, or as many as a whole number has.
+pub(crate) fn number(value: f64) -> String {
     match value {
         v if v.is_nan() => "-".to_owned(),
         v if v.abs() >= 100.0 || v == v.trunc() => format!("{v:.0}"),

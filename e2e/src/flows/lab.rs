@@ -57,7 +57,8 @@ impl Lab {
         self.sandbox_in(place, &self.cluster.topology().netns(place))
     }
 
-    fn sandbox_in(&self, place: Place, netns: &str) -> Result<Sandbox> {
+    /// The same in a Pod's namespace.
+    pub(crate) fn sandbox_in(&self, place: Place, netns: &str) -> Result<Sandbox> {
         let cgroup = Cgroup::at(self.cluster.topology().cgroup())?.child(place.name());
         Ok(Sandbox {
             netns: Some(netns_file(netns)),

@@ -135,7 +135,7 @@ fn selection(only: Option<&str>) -> Result<Vec<Numbered>> {
 }
 
 /// A second run under the same name would take down the first one's lab.
-fn only_one(topology: &Topology) -> Result<Flock<File>> {
+pub(crate) fn only_one(topology: &Topology) -> Result<Flock<File>> {
     let path = cache_dir()?.join(format!("flows-{topology}.lock"));
     fs::create_dir_all(cache_dir()?).context("make the cache directory")?;
     let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
@@ -144,7 +144,8 @@ fn only_one(topology: &Topology) -> Result<Flock<File>> {
     })
 }
 
-async fn interrupted<T>() -> Result<T> {
+/// Waits for Ctrl-C or SIGTERM.
+pub(crate) async fn interrupted<T>() -> Result<T> {
     let mut terminated = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}

@@ -76,29 +76,56 @@ impl Program {
     /// # Errors
     /// When an object cannot be made or the program cannot be started.
     pub async fn start(self, lab: &Lab, mode: Mode) -> Result<Vec<Process>> {
+        let installed = self.install(lab, mode).await?;
+        Place::NODES.into_iter().map(|node| installed.start(lab, node)).collect()
+    }
+
+    /// Makes what it needs of the API server.
+    ///
+    /// # Errors
+    /// When an object cannot be made.
+    pub async fn install(self, lab: &Lab, mode: Mode) -> Result<Installed> {
         let path = self.path()?;
         let kubeconfig = match self {
             Self::PenstockNode => install_penstock(lab).await?,
             Self::KubeProxy => lab.foundation.component_kubeconfig("kube-proxy", &server())?,
         };
-        let start = |node| {
-            let (args, env) = match self {
-                Self::PenstockNode => {
-                    (penstock_args(node, mode), vec![("KUBECONFIG".into(), kubeconfig.display().to_string())])
-                }
-                Self::KubeProxy => (kube_proxy_args(lab, node, mode, &kubeconfig)?, Vec::new()),
-            };
-            let name = format!("{}-{self}", node.name());
-            lab.cluster.ledger().spawn(&Spec {
-                name,
-                program: path.clone(),
-                args,
-                env,
-                sandbox: lab.sandbox(node)?,
-            })
-        };
-        Place::NODES.into_iter().map(start).collect()
+        Ok(Installed { program: self, mode, path, kubeconfig })
     }
+}
+
+/// A program that can be started on the nodes of a lab.
+#[derive(Debug, Clone)]
+pub struct Installed {
+    program: Program,
+    mode: Mode,
+    path: PathBuf,
+    kubeconfig: PathBuf,
+}
+
+impl Installed {
+    /// Starts it on one node.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self, lab: &Lab, node: Place) -> Result<Process> {
+        let kubeconfig = &self.kubeconfig;
+        let (args, env) = match self.program {
+            Program::PenstockNode => (
+                penstock_args(lab, node, self.mode),
+                vec![("KUBECONFIG".into(), kubeconfig.display().to_string())],
+            ),
+            Program::KubeProxy => (kube_proxy_args(lab, node, self.mode, kubeconfig)?, Vec::new()),
+        };
+        let name = format!("{}-{}", node.name(), self.program);
+        let sandbox = lab.sandbox(node)?;
+        lab.cluster.ledger().spawn(&Spec { name, program: self.path.clone(), args, env, sandbox })
+    }
+}
+
+/// Where penstock-node keeps what it programmed last.
+pub fn state_file(lab: &Lab, node: Place) -> PathBuf {
+    lab.cluster.topology().state_dir().join(format!("{}-penstock-node.state", node.name()))
 }
 
 /// The rights that the chart gives, the kind that has to exist, and what it takes for externalIPs to be served.
@@ -124,9 +151,10 @@ async fn install_penstock(lab: &Lab) -> Result<PathBuf> {
 }
 
 /// The default mode is left out, so that also an agent that has no other can be tried.
-fn penstock_args(node: Place, mode: Mode) -> Vec<String> {
+fn penstock_args(lab: &Lab, node: Place, mode: Mode) -> Vec<String> {
     let mut args = vec![
         format!("--node-name={}", node.name()),
+        format!("--state-file={}", state_file(lab, node).display()),
         format!("--cluster-cidr={}", pod_cidrs()),
         format!("--service-cidr={}", service_cidrs()),
     ];

@@ -1,0 +1,154 @@
+//! From an endpoint's coming or going, as the harness's own watch sees it, to the kernel's rules.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use super::generation::GenerationWatch;
+use super::ground::{Ground, mentions};
+use super::inside;
+use super::objects::{Objects, SliceWatch};
+use super::population::{Kind, Service, newcomer};
+use super::size::Size;
+use super::subject::{Running, Subject};
+use crate::bench::spread::Spread;
+use crate::progress::say;
+
+/// How long one change may take; it bounds the wait for a broken program.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// So many changes are enough.
+const ENOUGH: usize = 200;
+
+/// What changes took.
+#[derive(Debug, Clone)]
+pub struct EventToRule {
+    /// From the watch's event to the last commit, milliseconds.
+    pub from_event: Spread,
+    /// From the API server's answer to the writer, milliseconds. The watch may be faster than that.
+    pub from_answer: Spread,
+    /// The most commits for one change.
+    pub commits: usize,
+}
+
+/// One change, when everything of it was.
+struct Change {
+    seen: Instant,
+    acknowledged: Instant,
+    commits: Vec<Instant>,
+}
+
+/// How long nothing may be committed after a change before the next: kube-proxy programs at most once a second
+/// (`minSyncPeriod`), and a change is not to wait for the one before. It also shows whether one commit was all.
+pub fn rest(subject: Subject) -> Duration {
+    match subject {
+        Subject::Penstock => Duration::from_millis(250),
+        Subject::KubeProxyNftables | Subject::KubeProxyIptables => Duration::from_millis(1250),
+    }
+}
+
+/// Removes and adds endpoints, one at a time, for at most `limit`.
+///
+/// # Errors
+/// When a change does not reach the kernel, with the end of the program's log.
+pub async fn measure(
+    ground: &Ground,
+    running: &Running,
+    subject: Subject,
+    size: Size,
+    limit: Duration,
+) -> Result<EventToRule> {
+    let (kubeconfig, node, watched) = (ground.kubeconfig(), ground.node(), ground.node_file());
+    let inside = ground.node();
+    let changes = inside::run(&inside, move || async move {
+        let objects = Objects::connect(&kubeconfig).await?;
+        let mut watch = SliceWatch::start(&objects).await?;
+        let rules = GenerationWatch::start(watched)?;
+        let mut round = Round { objects: &objects, watch: &mut watch, rules: &rules, subject };
+        round.many(&node, size, limit).await
+    });
+    let changes = changes.await.map_err(|error| anyhow!("{error:#}; its log:\n{}", running.log_tail()))?;
+    let since = |start: fn(&Change) -> Instant| -> Spread {
+        changes.iter().filter_map(|c| Some(milliseconds(start(c), *c.commits.last()?))).collect()
+    };
+    Ok(EventToRule {
+        from_event: since(|change| change.seen),
+        from_answer: since(|change| change.acknowledged),
+        commits: changes.iter().map(|change| change.commits.len()).max().unwrap_or_default(),
+    })
+}
+
+/// Negative where the kernel was changed before the harness had decoded the event.
+fn milliseconds(from: Instant, to: Instant) -> f64 {
+    match to.checked_duration_since(from) {
+        Some(later) => later.as_secs_f64() * 1e3,
+        None => -((from - to).as_secs_f64() * 1e3),
+    }
+}
+
+struct Round<'a> {
+    objects: &'a Objects,
+    watch: &'a mut SliceWatch,
+    rules: &'a GenerationWatch,
+    subject: Subject,
+}
+
+impl Round<'_> {
+    /// An endpoint goes, and another comes in its place; then the next Service.
+    async fn many(&mut self, node: &str, size: Size, limit: Duration) -> Result<Vec<Change>> {
+        let crowd = Service::of(size, Kind::Crowd);
+        let mut random = fastrand::Rng::with_seed(size.services as u64);
+        let (begin, mut changes) = (Instant::now(), Vec::new());
+        while changes.len() < ENOUGH && begin.elapsed() < limit {
+            let service = *random.choice(&crowd).context("there are no Services")?;
+            let mut endpoints = service.endpoints(size);
+            endpoints.pop();
+            changes.push(self.one(service, &endpoints).await?);
+            endpoints.push(newcomer(changes.len()));
+            changes.push(self.one(service, &endpoints).await?);
+        }
+        // Once, by the listed rules: what was counted is what was asked for.
+        let (node, mode, last) = (node.to_owned(), self.subject.mode(), newcomer(changes.len() - 1));
+        match tokio::task::spawn_blocking(move || mentions(&node, mode, last)).await? {
+            Ok(true) => {}
+            Ok(false) => bail!("no rule has {last}, which was added last"),
+            Err(error) => say(&format!("whether the rules have {last} is not known: {error:#}")),
+        }
+        Ok(changes)
+    }
+
+    async fn one(&mut self, service: Service, endpoints: &[std::net::Ipv4Addr]) -> Result<Change> {
+        let begin = Instant::now();
+        let written = self.objects.set_endpoints(service, endpoints).await?;
+        let seen = self.watch.saw(&written, begin + PATIENCE).await?;
+        let commits = self.commits(begin).await?;
+        Ok(Change { seen, acknowledged: written.acknowledged, commits })
+    }
+
+    /// All commits since a moment, when there was at least one and then none for a while.
+    async fn commits(&self, begin: Instant) -> Result<Vec<Instant>> {
+        loop {
+            self.rules.current()?;
+            let commits = self.rules.since(begin);
+            match commits.last() {
+                Some(last) if last.elapsed() >= rest(self.subject) => return Ok(commits),
+                None if begin.elapsed() > PATIENCE => bail!("a change did not reach the kernel"),
+                _ if begin.elapsed() > 2 * PATIENCE => bail!("it commits to nftables without end"),
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_before_the_harness_saw_the_event_is_negative() {
+        let now = Instant::now();
+        let later = now + Duration::from_micros(1500);
+        assert_eq!(milliseconds(now, later), 1.5);
+        assert_eq!(milliseconds(later, now), -1.5);
+    }
+}
