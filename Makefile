@@ -39,9 +39,11 @@ flows: prerequisites machine ## Send packets to Services of every kind through p
 	cargo build --workspace --bins
 	$(DEBUG)/penstock-e2e flows --mode $(MODE) $(FLOWS)
 
-# Everything on loopback and in temporary directories; nothing is written into the checkout. BENCH takes flags:
+# Nothing is written into the checkout. The operator's figures are taken on loopback; the dataplane's in a lab of network
+# namespaces, which takes root and some 35 minutes on two idle cores. BENCH takes an area and flags:
 # make bench BENCH='operator --runs 1 --without-peer'
-bench: prerequisites go ## Measure: the operator at 1,000 and 5,000 Services, beside the API server's floor and MetalLB
+# make bench BENCH='dataplane --size 10kx5 --subject penstock --only event-to-rule --runs 1'
+bench: prerequisites $(if $(filter operator,$(BENCH)),go,machine) ## Measure: the operator beside MetalLB, the dataplane beside kube-proxy (as root)
 	cargo build --release --workspace --bins
 	$(RELEASE)/penstock-e2e bench $(BENCH)
 

@@ -10,13 +10,14 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::progress::step;
 
 /// The packages, by their names in Debian 12.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
     "arping",
     "busybox-static",
     "containerd",
     "containernetworking-plugins",
     "curl",
     "iproute2",
+    "iptables",
     "nftables",
     "runc",
 ];

@@ -27,7 +27,7 @@ const AT_ONCE: usize = 24;
 
 /// Makes probes stop early when dropped: somebody pressed Ctrl-C.
 #[derive(Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop(pub(crate) Arc<AtomicBool>);
 
 impl Drop for Stop {
     fn drop(&mut self) {

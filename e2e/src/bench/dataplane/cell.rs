@@ -13,6 +13,7 @@ use super::idle::{self, Idle};
 use super::inside;
 use super::size::Size;
 use super::subject::{Running, Subject};
+use crate::bench::spread::Spread;
 use crate::flows::program::Installed;
 use crate::progress::{say, step_async};
 
@@ -89,18 +90,19 @@ pub async fn measure(ground: &Ground, subject: Subject, installed: &Installed, p
     let (ground, running) = (ground, &running);
     if plan.measures.contains(&Measure::Connections) {
         let connections = connect(ground, Targets::services(size), effort);
-        cell.connections = cell.keep("connections", connections).await;
+        cell.connections = cell.keep("connections", connections, brief_connections).await;
     }
     if plan.measures.contains(&Measure::EventToRule) {
         let changes = event_to_rule::measure(ground, running, subject, size, plan.changes);
-        cell.changes = cell.keep("event to rule", changes).await;
+        cell.changes = cell.keep("event to rule", changes, |changes| brief(&changes.from_event)).await;
     }
     if plan.measures.contains(&Measure::ChangeToPacket) {
         let packets = change_to_packet::measure(ground, running, size, plan.packets);
-        cell.packets = cell.keep("change to packet", packets).await;
+        cell.packets = cell.keep("change to packet", packets, |packets| brief(&packets.times)).await;
     }
     if plan.measures.contains(&Measure::Idle) {
-        cell.idle = cell.keep("idle", idle::measure(ground, running, plan.idle)).await;
+        cell.idle =
+            cell.keep("idle", idle::measure(ground, running, plan.idle), |idle| format!("{idle:?}")).await;
     }
     cell
 }
@@ -113,15 +115,29 @@ pub async fn connect(ground: &Ground, targets: Targets, effort: Effort) -> Resul
     inside::run_blocking(&ground.client(), move || connections::measure(&targets, effort)).await
 }
 
+fn brief(times: &Spread) -> String {
+    format!("{} times, median {:.2} ms, p99 {:.2} ms", times.count(), times.median(), times.percentile(99))
+}
+
+fn brief_connections(all: &Connections) -> String {
+    let [connect, stream, rate] = [&all.median, &all.throughput, &all.rate].map(Spread::median);
+    format!("connect {connect:.0} µs, {stream:.1} Gbit/s, {rate:.0} connections/s")
+}
+
 impl Cell {
-    async fn keep<T: std::fmt::Debug>(
+    /// Says at once what came of it: who waits, or ends this, knows something.
+    async fn keep<T>(
         &mut self,
         what: &str,
         work: impl Future<Output = Result<T>>,
+        brief: impl Fn(&T) -> String,
     ) -> Option<T> {
         let what = format!("{} {}: {what}", self.size, self.subject);
         match step_async(what.clone(), work).await {
-            Ok(value) => Some(value),
+            Ok(value) => {
+                say(&format!("  {}", brief(&value)));
+                Some(value)
+            }
             Err(error) => {
                 say(&format!("{what} FAILED: {error:#}"));
                 self.failures.push(format!("{what}: {error:#}"));
@@ -148,8 +164,7 @@ impl Cell {
                 }
                 cold_start::measure(ground, installed, plan.size).await
             };
-            let (running, start) = self.keep("start", start).await?;
-            say(&format!("  answered after {:.2} s, last commit after {:.2} s", start.answered, start.rest));
+            let (running, start) = self.keep("start", start, |(_, start)| format!("{start:?}")).await?;
             self.starts.extend(wanted.then_some(start));
             last = Some(running);
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail, ensure};
 use tokio::task::JoinHandle;
 
 use super::generation::GenerationWatch;
@@ -16,6 +16,7 @@ use super::inside::{self, ask_name};
 use super::population::{Kind, Service, Side, spread_over};
 use super::size::Size;
 use super::subject::Running;
+use crate::flows::probe::Stop;
 use crate::flows::program::Installed;
 
 /// How long a start may take; it bounds the wait for a broken one.
@@ -67,16 +68,18 @@ async fn observe(
     size: Size,
     begin: Instant,
 ) -> Result<ColdStart> {
-    let done = Arc::<AtomicBool>::default();
-    let health = healthy(ground.node(), done.clone());
+    // Also where this is given up halfway.
+    let stop = Stop::default();
+    let (done, asked) = (stop.0.clone(), stop.0.clone());
+    let health = healthy(ground.node(), done);
     let sample = spread_over(&Service::of(size, Kind::Named), SAMPLE);
     let answered =
-        inside::run_blocking(&ground.client(), move || all_answer(&sample, begin + PATIENCE)).await;
+        inside::run_blocking(&ground.client(), move || all_answer(&sample, begin + PATIENCE, &asked)).await;
     let rest = match answered {
         Ok(_) => rested(running, watch, begin).await,
         Err(_) => Ok(begin),
     };
-    done.store(true, Ordering::Relaxed);
+    drop(stop);
     let healthy = health.await??;
     let seconds = |moment: Instant| (moment - begin).as_secs_f64();
     Ok(ColdStart {
@@ -88,7 +91,7 @@ async fn observe(
 }
 
 /// Asks each until it answers. The rules of most programs come at once, so that waiting for the first is most of it.
-fn all_answer(sample: &[Service], deadline: Instant) -> Result<Instant> {
+fn all_answer(sample: &[Service], deadline: Instant, stop: &AtomicBool) -> Result<Instant> {
     let mut last = Instant::now();
     for service in sample {
         loop {
@@ -96,6 +99,7 @@ fn all_answer(sample: &[Service], deadline: Instant) -> Result<Instant> {
                 last = Instant::now();
                 break;
             }
+            ensure!(!stop.load(Ordering::Relaxed), "interrupted");
             if Instant::now() > deadline {
                 bail!("Service {} did not answer within {} s", service.name(), PATIENCE.as_secs());
             }

@@ -5,7 +5,8 @@ use crate::bench::table::number;
 
 /// Whether a figure is small enough.
 pub fn at_most(value: f64, limit: f64, unit: &str) -> String {
-    format!("≤ {} {unit}: {}", number(limit), verdict(value <= limit))
+    let limit_with_unit = format!("{} {unit}", number(limit));
+    format!("≤ {}: {}", limit_with_unit.trim_end(), verdict(value <= limit))
 }
 
 /// Whether a ratio is large enough.
@@ -39,6 +40,7 @@ mod tests {
         assert_eq!(at_most(5.0, 5.0, "ms"), "≤ 5 ms: met");
         assert_eq!(at_most(5.1, 5.0, "ms"), "≤ 5 ms: **missed**");
         assert_eq!(at_most(f64::NAN, 5.0, "ms"), "≤ 5 ms: **missed**");
+        assert_eq!(at_most(0.0, 0.0, ""), "≤ 0: met");
         assert_eq!(at_least(9.9, 10.0), "≥ 10×: **missed**");
     }
 

@@ -28,7 +28,7 @@ pub const NODE: Place = Place::Node1;
 const CLIENT: Pod = Pod::C1;
 
 /// For how long the machine may take to calm down.
-const CALM: Duration = Duration::from_secs(30);
+const CALM: Duration = Duration::from_secs(10);
 
 /// Unanswered and closed connections are forgotten soon, so that a measurement does not meet those of the one before.
 const CONNTRACK: &[(&str, &str)] = &[
