@@ -15,7 +15,7 @@ use super::ground::Ground;
 use super::inside::{self, ask_name};
 use super::population::{Kind, Service, Side, spread_over};
 use super::size::Size;
-use super::subject::Running;
+use super::subject::{Running, waits_for_program};
 use crate::flows::probe::Stop;
 use crate::flows::program::Installed;
 
@@ -115,7 +115,7 @@ async fn rested(running: &Running, watch: &GenerationWatch, begin: Instant) -> R
     loop {
         running.check()?;
         let last = watch.since(begin).last().copied().unwrap_or(begin);
-        if last.elapsed() >= REST {
+        if last.elapsed() >= REST && !waits_for_program(running.pid()) {
             return Ok(last);
         }
         if begin.elapsed() > PATIENCE {

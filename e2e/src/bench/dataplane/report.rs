@@ -90,9 +90,10 @@ impl Results {
         }
         table.note(format!(
             "Time begins when the harness's own watch, from the same namespace, has decoded the event, and ends with the \
-             last commit to nftables, asked for every 0.1 ms; it is negative where the subject was told first. Ratios take less \
+             commit to nftables, asked for every 0.1 ms; it is negative where the subject was told first. Ratios take less \
              than 0.1 ms for that. The next change comes {} ms (kube-proxy: {} ms) after that, \
-             so that kube-proxy's minSyncPeriod of 1 s, its default, delays none.",
+             so that kube-proxy's minSyncPeriod of 1 s, its default, delays none. Of kube-proxy the first commit counts \
+             (iptables: the second, one for each table), of ours the last.",
             rest(Subject::Penstock).as_millis(),
             rest(Subject::KubeProxyNftables).as_millis(),
         ));

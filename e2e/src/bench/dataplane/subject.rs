@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 
 use anyhow::{Context, Result};
+use nix::unistd::Pid;
 
 use super::ground::Ground;
 use crate::bench::resources::Usage;
@@ -92,10 +93,25 @@ impl Running {
         Usage::of(self.0.pid())
     }
 
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        self.0.pid()
+    }
+
     /// The end of its log.
     pub fn log_tail(&self) -> String {
         self.0.log_tail()
     }
+}
+
+/// Whether a process waits for a program that it has started (`nft`, `iptables-restore`): then more commits may come, and
+/// between those of iptables-restore to its tables seconds can pass.
+pub fn waits_for_program(pid: Pid) -> bool {
+    // A thread that ends meanwhile has no children any longer.
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads
+        .map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default())
+        .any(|children| !children.is_empty())
 }
 
 impl Drop for Running {
@@ -103,5 +119,27 @@ impl Drop for Running {
         if let Err(error) = self.0.kill() {
             eprintln!("{error:#}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_program_is_waited_for_until_it_has_ended() {
+        // A shell of its own: other tests start programs from this process.
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "cat; exec cat"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut shell = shell.spawn().unwrap();
+        let pid = Pid::from_raw(shell.id().cast_signed());
+        while !waits_for_program(pid) {
+            std::thread::yield_now();
+        }
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
+        assert!(!waits_for_program(pid));
     }
 }
