@@ -28,12 +28,15 @@ pub struct EventToRule {
     pub from_event: Spread,
     /// From the API server's answer to the writer, milliseconds. The watch may be faster than that.
     pub from_answer: Spread,
+    /// From the moment at which the writer sent the change, milliseconds: with the API server's own time, never negative.
+    pub from_write: Spread,
     /// The most commits for one change.
     pub commits: usize,
 }
 
 /// One change, when everything of it was.
 struct Change {
+    sent: Instant,
     seen: Instant,
     acknowledged: Instant,
     commits: Vec<Instant>,
@@ -86,6 +89,7 @@ pub async fn measure(
     Ok(EventToRule {
         from_event: since(|change| change.seen),
         from_answer: since(|change| change.acknowledged),
+        from_write: since(|change| change.sent),
         commits: changes.iter().map(|change| change.commits.len()).max().unwrap_or_default(),
     })
 }
@@ -135,7 +139,7 @@ impl Round<'_> {
         let written = self.objects.set_endpoints(service, endpoints).await?;
         let seen = self.watch.saw(&written, begin + PATIENCE).await?;
         let commits = self.commits(begin).await?;
-        Ok(Change { seen, acknowledged: written.acknowledged, commits })
+        Ok(Change { sent: begin, seen, acknowledged: written.acknowledged, commits })
     }
 
     /// All commits since a moment, when there was at least one and then none for a while.
