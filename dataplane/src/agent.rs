@@ -25,8 +25,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Applied, ApplyError, Backend, Metrics, Sync, external_ip_policies::ExternalIpPolicies,
-    refusal_log::RefusalLog, service_cidrs::ServiceCidrs, stale_flow_queue::StaleFlowQueue,
+    Applied, ApplyError, Backend, Metrics, Sync, external_ip_policies::ExternalIpPolicies, nftables::Touched,
+    refusal_log::RefusalLog, repair::Repair, service_cidrs::ServiceCidrs, stale_flow_queue::StaleFlowQueue,
 };
 
 /// How many events that are ready are taken into one transaction at most.
@@ -51,6 +51,8 @@ pub enum Event {
     ExternalIpPolicy(Box<Update<ExternalIPPolicy>>),
     /// Of ServiceCIDRs.
     ServiceCidr(Box<Update<ServiceCIDR>>),
+    /// Of what others change in the kernel.
+    Touched(Touched),
 }
 
 /// Watches what the dataplane needs, and no more: Services of other proxies and slices of headless
@@ -112,6 +114,7 @@ pub struct Agent<B> {
     touched: BTreeSet<ObjectKey>,
     listed: Listed,
     kernel: Kernel,
+    repair: Repair,
 }
 
 impl<B: Backend> Agent<B> {
@@ -132,6 +135,7 @@ impl<B: Backend> Agent<B> {
             touched: BTreeSet::new(),
             listed: Listed::default(),
             kernel: Kernel::Unknown { not_before: Instant::now(), pause: FIRST_PAUSE },
+            repair: Repair::default(),
         }
     }
 
@@ -164,11 +168,12 @@ impl<B: Backend> Agent<B> {
         }
     }
 
-    /// Ends when a load that failed may be tried again; never if there is none.
+    /// Ends when a load that failed may be tried again, or one is due because others changed the rules; never if there is none.
     fn time_to_load(&self) -> impl Future<Output = ()> + use<B> {
         let at = match self.kernel {
             Kernel::Unknown { not_before, .. } if self.listed.all() => Some(not_before),
-            _ => None,
+            Kernel::Unknown { .. } => None,
+            Kernel::Loaded => self.repair.due(),
         };
         async move {
             match at {
@@ -185,6 +190,17 @@ impl<B: Backend> Agent<B> {
             Event::Node(update) => self.take_node(*update),
             Event::ExternalIpPolicy(update) => self.take_policy(*update),
             Event::ServiceCidr(update) => self.take_service_cidr(*update),
+            Event::Touched(touched) => self.take_touched(&touched),
+        }
+    }
+
+    /// While nothing of ours stands for certain, everything is about to be loaded anyway.
+    fn take_touched(&mut self, touched: &Touched) {
+        if matches!(self.kernel, Kernel::Loaded) {
+            self.metrics.touched(touched);
+            let now = Instant::now();
+            let pause = self.repair.touched(touched, now).saturating_duration_since(now);
+            tracing::warn!("the rules are loaded anew in {pause:?}: {touched}");
         }
     }
 
@@ -250,6 +266,9 @@ impl<B: Backend> Agent<B> {
             return;
         }
         match self.kernel {
+            Kernel::Loaded if self.repair.due().is_some_and(|due| Instant::now() >= due) => {
+                self.load(FIRST_PAUSE).await;
+            }
             Kernel::Loaded => self.apply().await,
             Kernel::Unknown { not_before, pause } if Instant::now() >= not_before => self.load(pause).await,
             Kernel::Unknown { .. } => {}
@@ -267,7 +286,7 @@ impl<B: Backend> Agent<B> {
         self.touch(&changes);
         let started = Instant::now();
         let result = self.backend.apply(&changes).await;
-        self.report(result, started, FIRST_PAUSE);
+        self.report(Sync::Partial, result, started, FIRST_PAUSE);
     }
 
     async fn load(&mut self, pause: Duration) {
@@ -279,8 +298,9 @@ impl<B: Backend> Agent<B> {
         if let Ok(applied) = &result {
             let (frontends, took) = (applied.programmed.frontends, started.elapsed());
             tracing::info!(frontends, endpoints = applied.programmed.endpoints, ?took, "loaded all Services");
+            self.repair.loaded(Instant::now());
         }
-        self.report(result, started, (pause * 2).min(LONGEST_PAUSE));
+        self.report(Sync::Full, result, started, (pause * 2).min(LONGEST_PAUSE));
     }
 
     /// What others do once the rules are changed.
@@ -304,9 +324,14 @@ impl<B: Backend> Agent<B> {
         self.touched.extend(changes.iter().map(|change| ObjectKey::clone(&change.key.service)));
     }
 
-    fn report(&mut self, result: Result<Applied, ApplyError>, started: Instant, next_pause: Duration) {
+    fn report(
+        &mut self,
+        sync: Sync,
+        result: Result<Applied, ApplyError>,
+        started: Instant,
+        next_pause: Duration,
+    ) {
         let took = started.elapsed();
-        let sync = if matches!(self.kernel, Kernel::Loaded) { Sync::Partial } else { Sync::Full };
         match result {
             Ok(applied) => {
                 tracing::debug!(operations = applied.operations, ?took, "changes programmed");
@@ -315,12 +340,18 @@ impl<B: Backend> Agent<B> {
                 self.service_cidrs_differ = false;
                 self.pass_on();
                 self.readiness.set(true);
+                if applied.in_doubt {
+                    self.take_touched(&Touched::Unknown);
+                }
             }
             Err(error) => {
                 let error = anyhow::Error::from(error);
                 tracing::error!("{error:#}; loading everything in {next_pause:?}");
                 self.metrics.failed(sync, took);
-                self.kernel = Kernel::Unknown { not_before: Instant::now() + next_pause, pause: next_pause };
+                let soonest = Instant::now() + next_pause;
+                // What others broke is put right when that is due.
+                let not_before = self.repair.due().map_or(soonest, |due| due.max(soonest));
+                self.kernel = Kernel::Unknown { not_before, pause: next_pause };
                 self.readiness.set(false);
             }
         }

@@ -21,6 +21,9 @@ pub struct Applied {
     pub operations: usize,
     /// What stands now.
     pub programmed: Programmed,
+    /// Whether others changed something meanwhile, perhaps what stands: it is as told only after another
+    /// [`Backend::reload`] that is not in doubt.
+    pub in_doubt: bool,
 }
 
 /// Why it is not known that the kernel holds what was asked for. It holds that or what it held before, never a

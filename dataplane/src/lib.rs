@@ -25,6 +25,7 @@ pub mod node_state;
 mod progress;
 pub mod proxy_health;
 mod refusal_log;
+mod repair;
 mod service_cidrs;
 mod service_events;
 mod stale_flow_queue;

@@ -12,7 +12,7 @@ use penstock_model::ServiceIndex;
 use penstock_node::{
     Agent, Conntrack, Event, Flags, ForeignRules, KernelChains, Metrics, NetworkNamespace, NodeServers,
     Progress, ServiceEvents, events, health_check,
-    nftables::{self, Nft, Nftables},
+    nftables::{self, Nft, Nftables, TableWatch},
     node_state::{PATIENCE, Recorded, StateFile, heard_at_start, restore},
     proxy_health::Now,
 };
@@ -69,10 +69,12 @@ async fn run(flags: &Flags, node_name: String) -> Result<()> {
     let progress = Progress::new(&node_name, Now::read().wall);
     let metrics = metrics(&telemetry, &progress);
     let server = serve(flags, &telemetry, &progress, &until);
-    let mut backend = Nftables::new(nft, flags.table_config());
+    let (table, own) = TableWatch::open(&NetworkNamespace::Own)?;
+    let mut backend = Nftables::new(nft, flags.table_config()).known_to(own);
     let file = StateFile::new(&flags.state_file, &node_name);
     let (health, complaints) = (progress.health.clone(), ServiceEvents::start(client.clone(), &node_name));
-    let mut events = events(&client).inspect(move |event| progress.heard(event, Now::read())).boxed();
+    let events = events(&client).inspect(move |event| progress.heard(event, Now::read()));
+    let mut events = stream::select(table.into_stream().map(Event::Touched), events).boxed();
     let heard =
         start_without_api_server(kernel_chains(&metrics).await, &mut backend, &file, &mut events).await;
     let (backend, kept) = Recorded::start(backend, file);

@@ -13,7 +13,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{Applied, ForeignRules, Programmed, Progress, Sync, proxy_health::Now};
+use crate::{Applied, ForeignRules, Programmed, Progress, Sync, nftables::Touched, proxy_health::Now};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 enum Outcome {
@@ -33,6 +33,20 @@ struct Foreign {
     rules: String,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+enum Certainty {
+    #[allow(non_camel_case_types, reason = "it is the label's value")]
+    seen,
+    #[allow(non_camel_case_types, reason = "it is the label's value")]
+    possible,
+}
+
+/// Without the program's name, which anybody chooses.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TouchedBy {
+    certainty: Certainty,
+}
+
 /// The node agent's metrics.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -43,6 +57,7 @@ pub struct Metrics {
     endpoints: Gauge,
     last_failure: Gauge,
     foreign_rules: Family<Foreign, Gauge>,
+    touched: Family<TouchedBy, Counter>,
     progress: Progress,
 }
 
@@ -65,6 +80,7 @@ impl Metrics {
             endpoints: Gauge::default(),
             last_failure: Gauge::default(),
             foreign_rules: Family::default(),
+            touched: Family::default(),
             progress,
         }
     }
@@ -84,6 +100,8 @@ impl Metrics {
         registry.register("last_failure_timestamp_seconds", help, self.last_failure.clone());
         let help = "1 for rules of another Service proxy that were found on the node at the start";
         registry.register("foreign_rules", help, self.foreign_rules.clone());
+        let help = "Changes of our rules by other programs, and doubts whether there was one; each is followed by a load";
+        registry.register("foreign_changes", help, self.touched.clone());
     }
 
     /// Shows what was found.
@@ -91,6 +109,15 @@ impl Metrics {
         for rules in foreign.names() {
             self.foreign_rules.get_or_create(&Foreign { rules: rules.to_owned() }).set(1);
         }
+    }
+
+    /// Others changed the rules, or may have.
+    pub(crate) fn touched(&self, by: &Touched) {
+        let certainty = match by {
+            Touched::By { .. } => Certainty::seen,
+            Touched::Unknown => Certainty::possible,
+        };
+        self.touched.get_or_create(&TouchedBy { certainty }).inc();
     }
 
     /// There was nothing to do for what was heard.

@@ -51,6 +51,8 @@ impl Progress {
             Event::Slice(update) => self.heard_slice(update, now),
             Event::Node(update) => self.heard_node(update),
             Event::ExternalIpPolicy(_) | Event::ServiceCidr(_) => {}
+            // Nothing that was asked for.
+            Event::Touched(_) => return,
         }
         self.health.queued(now);
     }

@@ -53,7 +53,12 @@ pub struct Nftables {
     service_cidrs_differ: bool,
     /// What the kernel holds; `None` while that is unknown.
     slots: Option<Slots>,
+    /// Whoever looks for changes by others has to know ours.
+    own: Option<OwnCommits>,
 }
+
+/// While somebody listens, the kernel makes a message of 4 KiB for every element of a transaction: larger ones pause that.
+const LISTENED_TO: usize = 1024;
 
 impl Nftables {
     /// A backend that has not looked at the kernel yet.
@@ -61,21 +66,42 @@ impl Nftables {
     pub fn new(nft: Nft, config: TableConfig) -> Self {
         let netlink = Netlink::new(nft.namespace().clone());
         let own_service_cidrs = config.service_cidrs.clone();
-        Self { nft, netlink, config, own_service_cidrs, service_cidrs_differ: false, slots: None }
+        Self { nft, netlink, config, own_service_cidrs, service_cidrs_differ: false, slots: None, own: None }
     }
 
-    /// Tells the kernel of changes.
-    async fn carry_out(&mut self, transaction: &Transaction) -> Result<(), ApplyError> {
+    /// A backend whose commits a [`TableWatch`] knows as ours. Before the first call of the others.
+    #[must_use]
+    pub fn known_to(mut self, own: OwnCommits) -> Self {
+        self.netlink = self.netlink.known_to(own.clone());
+        self.own = Some(own);
+        self
+    }
+
+    /// Tells the kernel of changes. Returns whether it is in doubt that they stand as told.
+    async fn carry_out(&mut self, transaction: &Transaction) -> Result<bool, ApplyError> {
         if self.service_cidrs_differ {
             let ranges = table::replace_service_cidrs(&self.config);
-            self.nft.run(&(ranges + &text::encode(transaction, &self.config))).await?;
+            let doubt = self.by_program(&(ranges + &text::encode(transaction, &self.config))).await?;
             self.service_cidrs_differ = false;
+            Ok(doubt)
         } else if Netlink::takes(transaction) {
-            self.netlink.run(transaction).await?;
+            let paused = if transaction.len() > LISTENED_TO { self.pause()? } else { None };
+            let done = self.netlink.run(transaction).await;
+            end_of(paused, done.map_err(ApplyError::from))
         } else {
-            self.nft.run(&text::encode(transaction, &self.config)).await?;
+            self.by_program(&text::encode(transaction, &self.config)).await
         }
-        Ok(())
+    }
+
+    /// Runs a script that changes something.
+    async fn by_program(&self, script: &str) -> Result<bool, ApplyError> {
+        let paused = self.pause()?;
+        end_of(paused, self.nft.run(script).await.map_err(ApplyError::from))
+    }
+
+    /// The next commit is ours, and the watch hears neither of it nor of others.
+    fn pause(&self) -> Result<Option<Paused>, ApplyError> {
+        Ok(self.own.as_ref().map(OwnCommits::pause).transpose()?)
     }
 
     /// Puts the script's content in the place of whatever stands there, in one step. Which endpoint each client has is kept,
@@ -95,14 +121,22 @@ impl Nftables {
     }
 }
 
+/// The commit is done, or not; either way the watch hears again. Returns whether somebody else committed meanwhile, be it to
+/// our table or another.
+fn end_of(paused: Option<Paused>, done: Result<(), ApplyError>) -> Result<bool, ApplyError> {
+    let others = paused.map(|paused| paused.resume(1)).transpose();
+    done?;
+    Ok(others?.unwrap_or_default())
+}
+
 impl Backend for Nftables {
     async fn apply(&mut self, changes: &[Change]) -> Result<Applied, ApplyError> {
         let mut slots = self.slots.take().ok_or(ApplyError::NotLoaded)?;
         let transaction = slots.apply(changes);
-        self.carry_out(&transaction).await?;
+        let in_doubt = self.carry_out(&transaction).await?;
         let programmed = slots.programmed();
         self.slots = Some(slots);
-        Ok(Applied { operations: transaction.len(), programmed })
+        Ok(Applied { operations: transaction.len(), programmed, in_doubt })
     }
 
     fn take_service_cidrs(&mut self, cidrs: Vec<IpNet>) {
@@ -115,11 +149,12 @@ impl Backend for Nftables {
         let mut slots = Slots::default();
         let transaction = slots.apply(all);
         let script = table::define(&self.config) + &text::encode(&transaction, &self.config);
-        self.replace(&script).await?;
+        let paused = self.pause()?;
+        let in_doubt = end_of(paused, self.replace(&script).await)?;
         self.service_cidrs_differ = false;
         let programmed = slots.programmed();
         self.slots = Some(slots);
-        Ok(Applied { operations: transaction.len(), programmed })
+        Ok(Applied { operations: transaction.len(), programmed, in_doubt })
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::task::spawn_blocking;
 
-use super::{batch::Batch, transaction::Transaction};
+use super::{OwnCommits, OwnPort, batch::Batch, transaction::Transaction};
 use crate::netfilter::{NetfilterError, NetfilterSocket, NetworkNamespace, Reply};
 
 /// A way to the kernel's nftables for changes of elements.
@@ -16,20 +16,43 @@ use crate::netfilter::{NetfilterError, NetfilterSocket, NetworkNamespace, Reply}
 pub struct Netlink {
     namespace: NetworkNamespace,
     /// Opened for the first transaction, and anew after a failure: answers to the failed one may still wait in the old one.
-    socket: Option<NetfilterSocket>,
+    open: Option<Open>,
+    /// Who has to know what is committed here.
+    own: Option<OwnCommits>,
+}
+
+/// A socket, whose commits are known as ours for as long as it is open.
+#[derive(Debug)]
+struct Open {
+    socket: NetfilterSocket,
+    _ours: Option<OwnPort>,
+}
+
+impl Open {
+    fn new(namespace: &NetworkNamespace, own: Option<&OwnCommits>) -> Result<Self, NetfilterError> {
+        let socket = NetfilterSocket::open(namespace)?;
+        let ours = own.map(|own| own.by_port(socket.port())).transpose()?;
+        Ok(Self { socket, _ours: ours })
+    }
 }
 
 impl Netlink {
     /// A way that is not open yet.
     #[must_use]
     pub fn new(namespace: NetworkNamespace) -> Self {
-        Self { namespace, socket: None }
+        Self { namespace, open: None, own: None }
+    }
+
+    /// A way whose commits a [`TableWatch`](super::TableWatch) knows as ours.
+    #[must_use]
+    pub fn known_to(self, own: OwnCommits) -> Self {
+        Self { own: Some(own), ..self }
     }
 
     /// One on an open socket.
     #[cfg(test)]
     pub(super) fn with_socket(socket: NetfilterSocket) -> Self {
-        Self { namespace: NetworkNamespace::Own, socket: Some(socket) }
+        Self { open: Some(Open { socket, _ours: None }), ..Self::new(NetworkNamespace::Own) }
     }
 
     /// Whether a transaction can be carried out here: whether it needs no new chain.
@@ -41,7 +64,7 @@ impl Netlink {
     /// The port by which the kernel names the author of changes; `None` while it is not open.
     #[must_use]
     pub fn port(&self) -> Option<u32> {
-        self.socket.as_ref().map(NetfilterSocket::port)
+        self.open.as_ref().map(|open| open.socket.port())
     }
 
     /// Carries out the elements of a transaction, all or none. Its chains must exist.
@@ -53,14 +76,14 @@ impl Netlink {
         if batch.is_empty() {
             return Ok(());
         }
-        let (socket, namespace) = (self.socket.take(), self.namespace.clone());
+        let (open, namespace, own) = (self.open.take(), self.namespace.clone(), self.own.clone());
         // The kernel works within the call that sends; a large batch takes it as long as a load.
         let work = move || {
-            let mut socket = socket.map_or_else(|| NetfilterSocket::open(&namespace), Ok)?;
-            carry_out(&mut socket, &batch).map(|()| socket)
+            let mut open = open.map_or_else(|| Open::new(&namespace, own.as_ref()), Ok)?;
+            carry_out(&mut open.socket, &batch).map(|()| open)
         };
         let done = spawn_blocking(work).await;
-        self.socket = Some(done.map_err(|panic| NetfilterError::Send(io::Error::other(panic)))??);
+        self.open = Some(done.map_err(|panic| NetfilterError::Send(io::Error::other(panic)))??);
         Ok(())
     }
 }

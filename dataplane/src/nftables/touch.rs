@@ -1,6 +1,6 @@
 //! What the kernel tells about commits, as far as it concerns our table. Pure.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use super::table::TABLE;
 use crate::netfilter::{Data, Message, attribute};
@@ -8,6 +8,10 @@ use crate::netfilter::{Data, Message, attribute};
 /// The name of the table is the first attribute of every message about it and about what is in it:
 /// `NFTA_TABLE_NAME`, `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE`, `NFTA_SET_TABLE`, `NFTA_SET_ELEM_LIST_TABLE`, `NFTA_OBJ_TABLE`, ….
 const TABLE_NAME: u16 = 1;
+/// `NFTA_RULE_CHAIN`, `NFTA_SET_NAME`, `NFTA_SET_ELEM_LIST_SET`.
+const SECOND_NAME: u16 = 2;
+/// `NFTA_CHAIN_NAME`.
+const CHAIN_NAME: u16 = 3;
 /// `enum nft_gen_attributes`.
 const GENERATION: u16 = 1;
 const PROCESS: u16 = 2;
@@ -24,6 +28,8 @@ pub enum Touched {
         program: String,
         /// Its process id as the host counts.
         process: u32,
+        /// What of the table, in words.
+        what: String,
     },
     /// More was committed than could be told; our table may be among it.
     Unknown,
@@ -32,11 +38,14 @@ pub enum Touched {
 impl fmt::Display for Touched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::By { program, process } => {
-                // A process chooses its name.
-                write!(f, "the program {} (process {process})", program.escape_debug())
+            Self::By { program, process, what } => {
+                // Who changes something chooses its name, as a process does its own.
+                let (program, what) = (program.escape_debug(), what.escape_debug());
+                write!(f, "the program {program} (process {process}) changed {what}")
             }
-            Self::Unknown => f.write_str("some program"),
+            Self::Unknown => {
+                f.write_str("some program may have changed them: more was committed than could be told")
+            }
         }
     }
 }
@@ -44,17 +53,40 @@ impl fmt::Display for Touched {
 /// Puts the messages of a commit together. They come before the one that names its author.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Commit {
-    touches: bool,
+    /// What of our table; one more than is named shows that there is more.
+    touches: BTreeSet<String>,
 }
+
+/// How many things of a commit are named.
+const NAMED: usize = 3;
 
 impl Commit {
     /// Takes the next message; a commit that is complete and concerns us is returned.
     pub(super) fn take(&mut self, data: &Data) -> Option<Touched> {
         if data.kind != NEW_GENERATION {
-            self.touches |= is_ours(data);
+            if is_ours(data) && self.touches.len() <= NAMED {
+                self.touches.insert(subject(data));
+            }
             return None;
         }
-        std::mem::take(&mut self.touches).then(|| author(data))
+        let touches = std::mem::take(&mut self.touches);
+        (!touches.is_empty()).then(|| author(data, &touches))
+    }
+}
+
+/// What a message is about.
+fn subject(data: &Data) -> String {
+    let named = |word: &str, kind| match attribute(&data.attributes, kind) {
+        Some(name) => format!("{word} {}", String::from_utf8_lossy(name).trim_end_matches('\0')),
+        None => word.to_owned(),
+    };
+    match libc::c_int::from(data.kind & 0xff) {
+        libc::NFT_MSG_NEWTABLE | libc::NFT_MSG_DELTABLE => "the whole table".into(),
+        libc::NFT_MSG_NEWCHAIN | libc::NFT_MSG_DELCHAIN => named("chain", CHAIN_NAME),
+        libc::NFT_MSG_NEWRULE | libc::NFT_MSG_DELRULE => named("rules of chain", SECOND_NAME),
+        libc::NFT_MSG_NEWSET | libc::NFT_MSG_DELSET => named("set", SECOND_NAME),
+        libc::NFT_MSG_NEWSETELEM | libc::NFT_MSG_DELSETELEM => named("elements of", SECOND_NAME),
+        _ => "an object".into(),
     }
 }
 
@@ -66,10 +98,13 @@ pub(super) fn is_ours(data: &Data) -> bool {
         && name.and_then(|name| name.strip_suffix(&[0])) == Some(table.as_bytes())
 }
 
-fn author(data: &Data) -> Touched {
+fn author(data: &Data, touches: &BTreeSet<String>) -> Touched {
+    let named: Vec<&str> = touches.iter().take(NAMED).map(String::as_str).collect();
+    let more = if touches.len() > NAMED { " and more" } else { "" };
+    let what = named.join(", ") + more;
     let program = attribute(&data.attributes, PROGRAM).unwrap_or_default();
     let program = String::from_utf8_lossy(program).trim_end_matches('\0').to_owned();
-    Touched::By { program, process: number(data, PROCESS).unwrap_or_default() }
+    Touched::By { program, process: number(data, PROCESS).unwrap_or_default(), what }
 }
 
 /// The number of the last commit, from the answer to `NFT_MSG_GETGEN`.
@@ -102,11 +137,26 @@ mod tests {
         for message in [told(12, 1, OURS), told(14, 1, b"\x0a\0\x01\0other\0\0\0")] {
             assert_eq!(commit.take(&message), None);
         }
-        let by = Touched::By { program: "nft".into(), process: 8351 };
-        assert_eq!(by.to_string(), "the program nft (process 8351)");
+        let by = Touched::By { program: "nft".into(), process: 8351, what: "elements of hairpin4".into() };
+        assert_eq!(by.to_string(), "the program nft (process 8351) changed elements of hairpin4");
         assert_eq!(commit.take(&new_generation()), Some(by));
         assert_eq!(commit.take(&new_generation()), None);
         assert_eq!(generation(&new_generation()), Some(3));
+    }
+
+    #[test]
+    fn of_a_large_commit_some_things_are_named() {
+        let mut commit = Commit::default();
+        for message in
+            [told(2, 1, OURS), told(5, 1, OURS), told(8, 1, OURS), told(11, 1, OURS), told(14, 1, OURS)]
+        {
+            assert_eq!(commit.take(&message), None);
+        }
+        let touched = commit.take(&new_generation()).unwrap().to_string();
+        assert!(
+            touched.ends_with("changed chain, elements of hairpin4, rules of chain hairpin4 and more"),
+            "{touched}"
+        );
     }
 
     #[test]

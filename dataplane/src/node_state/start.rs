@@ -27,6 +27,7 @@ impl Lists {
             Event::Node(update) => (2, is_list(update)),
             Event::ExternalIpPolicy(update) => (3, is_list(update)),
             Event::ServiceCidr(update) => (4, is_list(update)),
+            Event::Touched(_) => return,
         };
         self.0[kind] |= is_list;
     }

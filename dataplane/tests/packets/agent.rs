@@ -1,15 +1,24 @@
 //! The agent's loop over the real backend.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt, channel::mpsc, stream};
+use ipnet::IpNet;
 use penstock_crds::{ExternalIPPolicy, ExternalIPPolicySpec};
-use penstock_model::Flow;
+use penstock_model::{Change, Flow};
 use penstock_node::{
-    Agent, Event, ForgetFlows, HealthChecks, Metrics, NetfilterError, StaleFlowQueue,
-    nftables::{Nft, Nftables},
+    Agent, Applied, ApplyError, Backend, Event, ForgetFlows, HealthChecks, Metrics, NetfilterError,
+    NetworkNamespace, StaleFlowQueue,
+    nftables::{Nft, Nftables, TableWatch},
 };
 use penstock_runtime::{Readiness, Update};
+use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde_json::{Value, json};
 use tokio::{
     runtime::Runtime,
@@ -27,8 +36,10 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Running {
-    node: Namespace,
+    pub(crate) node: Namespace,
     pub(crate) readiness: Readiness,
+    metrics: Registry,
+    loads: Arc<AtomicU64>,
     stale_flows: StaleFlowQueue,
     health_checks: watch::Receiver<HealthChecks>,
     until: CancellationToken,
@@ -41,14 +52,53 @@ impl Running {
         Self::start_with(node, nft, events)
     }
 
-    fn start_with(node: Namespace, nft: Nft, events: impl Stream<Item = Event> + Send + 'static) -> Self {
+    /// As `start`, and it hears of what others change, as the program does.
+    pub(crate) fn start_watching(
+        node: Namespace,
+        events: impl Stream<Item = Event> + Send + 'static,
+    ) -> Self {
         let runtime = Runtime::new().unwrap();
-        let backend = Nftables::new(nft, table_config());
+        let inside = runtime.enter();
+        let (table, own) = TableWatch::open(&NetworkNamespace::Named(node.name().into())).unwrap();
+        drop(inside);
+        let backend = Nftables::new(Nft::in_namespace(node.name()), table_config()).known_to(own);
+        Self::run(node, runtime, backend, stream::select(table.into_stream().map(Event::Touched), events))
+    }
+
+    fn start_with(node: Namespace, nft: Nft, events: impl Stream<Item = Event> + Send + 'static) -> Self {
+        Self::run(node, Runtime::new().unwrap(), Nftables::new(nft, table_config()), events)
+    }
+
+    fn run(
+        node: Namespace,
+        runtime: Runtime,
+        backend: Nftables,
+        events: impl Stream<Item = Event> + Send + 'static,
+    ) -> Self {
+        let loads = Arc::new(AtomicU64::new(0));
+        let backend = Counted { backend, loads: loads.clone() };
         let (readiness, until) = (Readiness::default(), CancellationToken::new());
-        let agent = Agent::new(index(), backend, Metrics::default(), readiness.clone());
+        let (counts, mut metrics) = (Metrics::default(), Registry::default());
+        counts.register(&mut metrics);
+        let agent = Agent::new(index(), backend, counts, readiness.clone());
         let (stale_flows, health_checks) = (agent.stale_flows(), agent.health_checks());
         runtime.spawn(agent.run(events, until.clone()));
-        Self { node, stale_flows, health_checks, readiness, until, runtime }
+        Self { node, readiness, metrics, loads, stale_flows, health_checks, until, runtime }
+    }
+
+    /// How often others were seen to change the rules, and how often they may have.
+    pub(crate) fn foreign_changes(&self) -> [u64; 2] {
+        let mut text = String::new();
+        encode(&mut text, &self.metrics).unwrap();
+        ["seen", "possible"].map(|certainty| {
+            let start = format!("dataplane_foreign_changes_total{{certainty=\"{certainty}\"}} ");
+            text.lines().find_map(|line| line.strip_prefix(&start)).map_or(0, |count| count.parse().unwrap())
+        })
+    }
+
+    /// How often everything was loaded.
+    pub(crate) fn loads(&self) -> u64 {
+        self.loads.load(Ordering::SeqCst)
     }
 
     /// With all lists; what is sent later follows.
@@ -86,6 +136,28 @@ impl Running {
 
     pub(crate) fn has(&self, element: &str) -> bool {
         self.node.nft("list ruleset").contains(element)
+    }
+}
+
+/// A backend whose loads are counted.
+struct Counted {
+    backend: Nftables,
+    loads: Arc<AtomicU64>,
+}
+
+impl Backend for Counted {
+    async fn apply(&mut self, changes: &[Change]) -> Result<Applied, ApplyError> {
+        self.backend.apply(changes).await
+    }
+
+    fn take_service_cidrs(&mut self, cidrs: Vec<IpNet>) {
+        self.backend.take_service_cidrs(cidrs);
+    }
+
+    async fn reload(&mut self, all: &[Change]) -> Result<Applied, ApplyError> {
+        let applied = self.backend.reload(all).await?;
+        self.loads.fetch_add(1, Ordering::SeqCst);
+        Ok(applied)
     }
 }
 

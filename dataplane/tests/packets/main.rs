@@ -6,6 +6,7 @@ mod affinity;
 mod agent;
 mod api_server;
 mod conntrack;
+mod drift;
 mod echo;
 mod flow;
 mod flows;
