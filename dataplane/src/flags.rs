@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use penstock_model::{ExternalIpAllowList, ExternalIpPolicy, IndexConfig};
+use penstock_model::{ExternalIpPolicy, IndexConfig};
 use penstock_runtime::ProcessFlags;
 
 use crate::{BindAddress, NodePortAddress, NodePortAddressError, nftables::TableConfig, node_port_addresses};
@@ -55,7 +55,7 @@ impl Flags {
     pub fn index_config(&self, node_name: String) -> Result<IndexConfig, NodePortAddressError> {
         let node_port_addresses = node_port_addresses(&self.nodeport_addresses)?;
         let reserved = self.cluster_cidr.iter().chain(&self.service_cidr).copied().collect();
-        let external_ips = ExternalIpPolicy { allowed: ExternalIpAllowList::default(), reserved };
+        let external_ips = ExternalIpPolicy { reserved, ..ExternalIpPolicy::default() };
         Ok(IndexConfig { node_name, external_ips, node_port_addresses })
     }
 

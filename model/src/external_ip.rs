@@ -44,8 +44,10 @@ impl FromIterator<(Option<String>, IpNet)> for ExternalIpAllowList {
 pub struct ExternalIpPolicy {
     /// Addresses outside what it allows to a Service's namespace are refused.
     pub allowed: ExternalIpAllowList,
-    /// Refused even if allowed: the cluster's own Service and Pod ranges.
+    /// Refused even if allowed: the cluster's own Service and Pod ranges, as the admin names them.
     pub reserved: Vec<IpNet>,
+    /// Refused even if allowed: the Service ranges that the API server has.
+    pub service_cidrs: Vec<IpNet>,
 }
 
 /// Why an externalIP or a load balancer IP is not served, and what to change.
@@ -103,7 +105,7 @@ impl ExternalIpPolicy {
         if ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || is_link_local(ip) {
             return Err(ExternalIpRefusal::NotUnicast);
         }
-        if self.reserved.iter().any(|net| net.contains(&ip)) {
+        if self.reserved.iter().chain(&self.service_cidrs).any(|net| net.contains(&ip)) {
             return Err(ExternalIpRefusal::Reserved);
         }
         if is_node(ip) {
@@ -144,7 +146,8 @@ mod tests {
     fn policy() -> ExternalIpPolicy {
         let allowed =
             allowed(&[(Some("shop"), "0.0.0.0/1"), (Some("shop"), "128.0.0.0/1"), (None, "80.11.13.0/24")]);
-        ExternalIpPolicy { allowed, reserved: vec!["10.96.0.0/16".parse().unwrap()] }
+        let service_cidrs = vec!["10.97.0.0/24".parse().unwrap()];
+        ExternalIpPolicy { allowed, reserved: vec!["10.96.0.0/16".parse().unwrap()], service_cidrs }
     }
 
     fn is_node(ip: IpAddr) -> bool {
@@ -178,6 +181,7 @@ mod tests {
     #[test]
     fn the_clusters_own_addresses_are_refused_even_in_an_allowed_range() {
         assert_eq!(check(&policy(), "shop", "10.96.0.1"), Err(ExternalIpRefusal::Reserved));
+        assert_eq!(check(&policy(), "shop", "10.97.0.1"), Err(ExternalIpRefusal::Reserved));
         assert_eq!(check(&policy(), "shop", "203.0.113.11"), Err(ExternalIpRefusal::NodeAddress));
         for ip in ["127.0.0.1", "169.254.1.1", "224.0.0.1", "0.0.0.0"] {
             assert_eq!(check(&policy(), "shop", ip), Err(ExternalIpRefusal::NotUnicast), "{ip}");

@@ -12,6 +12,7 @@ use std::{
     sync::Arc,
 };
 
+use ipnet::IpNet;
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 
 use crate::{
@@ -146,6 +147,18 @@ impl ServiceIndex {
         let touched = asking.filter(|key| self.services.get(*key).is_some_and(|s| differs(s)));
         let touched: BTreeSet<Arc<ObjectKey>> = touched.cloned().collect();
         self.reclaim(&touched, |index| index.config.external_ips.allowed = allowed);
+        touched.iter().map(|key| ObjectKey::clone(key)).collect()
+    }
+
+    /// Takes the Service ranges that the API server has, which are reserved besides those of the configuration. Returns the
+    /// Services of whose externalIPs or load balancer IPs one is judged otherwise than before: only they are worked on.
+    pub fn take_service_cidrs(&mut self, cidrs: Vec<IpNet>) -> Vec<ObjectKey> {
+        let before = &self.config.external_ips.service_cidrs;
+        let lies_in = |nets: &[IpNet], ip: &IpAddr| nets.iter().any(|net| net.contains(ip));
+        let asking = self.interests.asked_for();
+        let touched = asking.filter(|(ip, _)| lies_in(before, ip) != lies_in(&cidrs, ip));
+        let touched: BTreeSet<Arc<ObjectKey>> = touched.map(|(_, key)| Arc::clone(key)).collect();
+        self.reclaim(&touched, |index| index.config.external_ips.service_cidrs = cidrs);
         touched.iter().map(|key| ObjectKey::clone(key)).collect()
     }
 

@@ -43,6 +43,11 @@ impl Interests {
         self.by_address.range(first..).take_while(move |(at, _)| *at == ip).map(|(_, key)| key)
     }
 
+    /// All addresses that somebody asks for.
+    pub(crate) fn asked_for(&self) -> impl Iterator<Item = &(IpAddr, Arc<ObjectKey>)> {
+        self.by_address.iter()
+    }
+
     pub(crate) fn node_bound(&self) -> impl Iterator<Item = &Arc<ObjectKey>> {
         self.node_bound.iter()
     }

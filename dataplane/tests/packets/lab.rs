@@ -110,7 +110,7 @@ pub(crate) fn index() -> ServiceIndex {
     let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
     let reserved = nets(&["10.96.0.0/16", "2001:db8:96::/112", "10.244.0.0/16", "2001:db8:244::/48"]);
     let allowed = [(Some("d".to_owned()), "80.11.12.0/28".parse().unwrap())].into_iter().collect();
-    let external_ips = ExternalIpPolicy { allowed, reserved };
+    let external_ips = ExternalIpPolicy { allowed, reserved, ..ExternalIpPolicy::default() };
     let mut index =
         ServiceIndex::new(IndexConfig { node_name: "n1".into(), external_ips, ..IndexConfig::default() });
     index.apply_node(&node_object());

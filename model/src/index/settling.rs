@@ -108,7 +108,7 @@ impl ServiceIndex {
 
     /// Whether an entry of connection tracking leads a UDP flow nowhere: to a frontend that was said, by way of an
     /// endpoint that it does not have (any more). For a look at all entries when the agent starts; later
-    /// [`ServiceIndex::take_stale_flows`] names them.
+    /// [`ServiceIndex::take_stale_flows`] names them. As of the last [`ServiceIndex::take_changes`].
     #[must_use]
     pub fn is_stale(&self, flow: &Flow) -> bool {
         self.said_port_at(flow).is_some() && !self.may_go_on(flow)

@@ -55,6 +55,42 @@ fn an_external_ip_goes_and_comes_back_with_what_its_namespace_may_use() {
 }
 
 #[test]
+fn what_lies_in_a_service_range_of_the_api_server_goes_and_comes_back_with_the_range() {
+    let mut index = index();
+    let spec = |cluster_ip: &str, external: &[&str]| json!({"type": "LoadBalancer", "clusterIP": cluster_ip, "externalIPs": external, "ports": [{"port": 80}]});
+    let ingress = ["203.0.113.200", "2001:db8:113::200"];
+    index.apply_service(&balanced(service("s", 1, &spec("10.96.0.7", &["80.11.12.10"])), &ingress));
+    index.apply_service(&balanced(
+        service("other", 2, &spec("10.96.0.8", &["80.11.12.20"])),
+        &["203.0.113.9"],
+    ));
+    index.take_changes();
+    let s = vec![ObjectKey::new("d", "s")];
+    let nets = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect::<Vec<ipnet::IpNet>>();
+
+    let all = ["80.11.12.8/29", "203.0.113.200/30", "2001:db8:113::/64"];
+    assert_eq!(index.take_service_cidrs(nets(&all)), s);
+    let changes = index.take_changes();
+    assert!(changes.len() == 1 && *changes[0].key.service == s[0], "nobody else is worked on: {changes:?}");
+    let others = ["10.96.0.8:80/TCP", "80.11.12.20:80/TCP", "203.0.113.9:80/TCP"];
+    let frontends = |index: &mut ServiceIndex| {
+        let served = Said::all(index).frontends();
+        served.into_iter().filter(|address| !others.contains(&address.as_str())).collect::<Vec<_>>()
+    };
+    assert_eq!(frontends(&mut index), ["10.96.0.7:80/TCP"]);
+    let told: Vec<String> = index.refusals(&s[0]).iter().map(ToString::to_string).collect();
+    assert!(told.len() == 3 && told.iter().all(|told| told.contains("own Service or Pod range")), "{told:?}");
+    // Other ranges with the same outcome touch nobody.
+    let wider = ["80.11.12.8/30", "203.0.113.192/26", "2001:db8::/32"];
+    assert_eq!(index.take_service_cidrs(nets(&wider)), []);
+    assert_eq!(index.take_service_cidrs(nets(&wider[1..])), s);
+    assert_eq!(frontends(&mut index), ["10.96.0.7:80/TCP", "80.11.12.10:80/TCP"]);
+    assert_eq!(index.take_service_cidrs(vec![]), s);
+    assert_eq!(frontends(&mut index).len(), 4);
+    assert!(index.refusals(&s[0]).is_empty());
+}
+
+#[test]
 fn an_external_ip_goes_when_a_node_gets_the_address_and_comes_back() {
     let mut index = index();
     let spec = json!({"clusterIP": "10.96.0.7", "externalIPs": ["80.11.12.10"], "ports": [{"port": 80}]});

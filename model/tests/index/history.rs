@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
 };
 
+use ipnet::IpNet;
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 use penstock_model::{
     ExternalIpAllowList, Flow, FrontendAddress, HealthChange, HealthCheck, ObjectKey, Protocol, ServiceIndex,
@@ -47,6 +48,7 @@ enum Step {
     DeleteNode(&'static str),
     ResetNodes(Vec<core::Node>),
     AllowExternalIps(ExternalIpAllowList),
+    ServiceCidrs(Vec<IpNet>),
     Take,
 }
 
@@ -57,6 +59,7 @@ struct World {
     slices: BTreeMap<ObjectKey, discovery::EndpointSlice>,
     nodes: BTreeMap<String, core::Node>,
     allowed: Option<ExternalIpAllowList>,
+    service_cidrs: Vec<IpNet>,
 }
 
 impl World {
@@ -78,6 +81,7 @@ impl World {
                 self.nodes = all.into_iter().map(|n| (n.metadata.name.clone().unwrap(), n)).collect();
             }
             Step::AllowExternalIps(allowed) => self.allowed = Some(allowed),
+            Step::ServiceCidrs(cidrs) => self.service_cidrs = cidrs,
             Step::Take => {}
         }
     }
@@ -86,6 +90,7 @@ impl World {
     fn fresh(&self) -> ServiceIndex {
         let mut index = empty_index();
         self.allowed.iter().for_each(|allowed| drop(index.allow_external_ips(allowed.clone())));
+        index.take_service_cidrs(self.service_cidrs.clone());
         self.nodes.values().for_each(|node| index.apply_node(node));
         self.slices.values().for_each(|slice| index.apply_slice(slice));
         self.services.values().for_each(|service| index.apply_service(service));
@@ -129,6 +134,7 @@ fn step(index: &mut ServiceIndex, step: &Step) {
         Step::DeleteNode(name) => index.delete_node(name),
         Step::ResetNodes(all) => index.reset_nodes(all),
         Step::AllowExternalIps(allowed) => drop(index.allow_external_ips(allowed.clone())),
+        Step::ServiceCidrs(cidrs) => drop(index.take_service_cidrs(cidrs.clone())),
         Step::Take => {}
     }
 }
@@ -260,6 +266,11 @@ fn any_allow_list() -> impl Strategy<Value = ExternalIpAllowList> {
     })
 }
 
+fn any_service_cidrs() -> impl Strategy<Value = Vec<IpNet>> {
+    let nets = ["80.11.12.8/29", "203.0.113.192/26", "2001:db8:113::/64"].map(|net| net.parse().unwrap());
+    subsequence(nets.to_vec(), 0..=3)
+}
+
 fn any_step() -> impl Strategy<Value = Step> {
     let nodes = ["n1", "n2"].map(|name| option::of(any_node(name)));
     prop_oneof![
@@ -273,6 +284,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => node_name().prop_map(Step::DeleteNode),
         1 => nodes.prop_map(|n| Step::ResetNodes(n.into_iter().flatten().collect())),
         2 => any_allow_list().prop_map(Step::AllowExternalIps),
+        1 => any_service_cidrs().prop_map(Step::ServiceCidrs),
         10 => Just(Step::Take),
     ]
 }

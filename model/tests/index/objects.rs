@@ -12,7 +12,7 @@ pub(crate) const NODE: &str = "n1";
 pub(crate) fn empty_index() -> ServiceIndex {
     let allowed = allowed(&["80.11.12.0/24", "10.0.0.0/8", "203.0.113.0/24", "127.0.0.0/8"]);
     let reserved = ["10.244.0.0/16", "2001:db8:96::/112"].map(|net| net.parse().unwrap()).into();
-    let external_ips = ExternalIpPolicy { allowed, reserved };
+    let external_ips = ExternalIpPolicy { allowed, reserved, ..ExternalIpPolicy::default() };
     ServiceIndex::new(IndexConfig { node_name: NODE.into(), external_ips, ..IndexConfig::default() })
 }
 

@@ -3,7 +3,11 @@ use super::*;
 fn rules() -> Rules {
     let allowed = [(Some("shop".to_owned()), "80.11.12.0/28".parse().unwrap())].into_iter().collect();
     Rules {
-        external_ips: ExternalIpPolicy { allowed, reserved: vec!["10.96.0.0/16".parse().unwrap()] },
+        external_ips: ExternalIpPolicy {
+            allowed,
+            reserved: vec!["10.96.0.0/16".parse().unwrap()],
+            ..Default::default()
+        },
         node_ips: BTreeSet::from([IpAddr::from([80, 11, 12, 1])]),
         cluster_domain: "cluster.local".into(),
     }
