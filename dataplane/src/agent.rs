@@ -16,7 +16,7 @@ use futures::{Stream, StreamExt};
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery, networking::v1::ServiceCIDR};
 use kube::{Api, Client, runtime::watcher};
 use penstock_crds::ExternalIPPolicy;
-use penstock_model::{Change, HealthCheck, ObjectKey, ServiceIndex};
+use penstock_model::{Change, Flow, HealthCheck, ObjectKey, ServiceIndex};
 use penstock_runtime::{Readiness, Update, optional_updates, updates};
 use tokio::{
     sync::watch,
@@ -115,6 +115,8 @@ pub struct Agent<B> {
     listed: Listed,
     kernel: Kernel,
     repair: Repair,
+    /// Whether the flows that were there before have been asked for.
+    looked: bool,
 }
 
 impl<B: Backend> Agent<B> {
@@ -136,6 +138,7 @@ impl<B: Backend> Agent<B> {
             listed: Listed::default(),
             kernel: Kernel::Unknown { not_before: Instant::now(), pause: FIRST_PAUSE },
             repair: Repair::default(),
+            looked: false,
         }
     }
 
@@ -154,10 +157,12 @@ impl<B: Backend> Agent<B> {
     /// Runs until the token is cancelled or the events end.
     pub async fn run(mut self, events: impl Stream<Item = Event> + Send, until: CancellationToken) {
         let mut batches = pin!(events.ready_chunks(BATCH));
+        let stale_flows = self.stale_flows.clone();
         loop {
             tokio::select! {
                 () = until.cancelled() => return,
                 () = self.time_to_load() => {}
+                found = stale_flows.found() => self.take_found(found),
                 batch = batches.next() => match batch {
                     Some(batch) => batch.into_iter().for_each(|event| self.take(event)),
                     None => return,
@@ -192,6 +197,16 @@ impl<B: Backend> Agent<B> {
             Event::ServiceCidr(update) => self.take_service_cidr(*update),
             Event::Touched(touched) => self.take_touched(&touched),
         }
+    }
+
+    /// Of the flows from before the agent started, those that lead to what is gone have to begin anew.
+    fn take_found(&mut self, mut found: BTreeSet<Flow>) {
+        // As of the last changes: that they are taken and not programmed yet makes no difference to what is held.
+        found.retain(|flow| self.index.is_stale(flow));
+        if !found.is_empty() {
+            tracing::info!(stale = found.len(), "UDP flows from before the start lead to what is gone");
+        }
+        self.stale_flows.hold(found.into_iter().collect());
     }
 
     /// While nothing of ours stands for certain, everything is about to be loaded anyway.
@@ -237,6 +252,7 @@ impl<B: Backend> Agent<B> {
     fn take_service_cidr(&mut self, update: Update<ServiceCIDR>) {
         self.listed.service_cidrs |= matches!(update, Update::Reset(_));
         if let Some(ranges) = self.service_cidrs.take(update) {
+            self.touched.extend(self.index.take_service_cidrs(ranges.clone()));
             self.backend.take_service_cidrs(ranges);
             self.service_cidrs_differ = true;
         }
@@ -299,6 +315,9 @@ impl<B: Backend> Agent<B> {
             let (frontends, took) = (applied.programmed.frontends, started.elapsed());
             tracing::info!(frontends, endpoints = applied.programmed.endpoints, ?took, "loaded all Services");
             self.repair.loaded(Instant::now());
+            if !std::mem::replace(&mut self.looked, true) {
+                self.stale_flows.look();
+            }
         }
         self.report(Sync::Full, result, started, (pause * 2).min(LONGEST_PAUSE));
     }

@@ -23,12 +23,22 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub trait ForgetFlows: Send {
     /// Forgets them and returns how many there were.
     fn forget(&mut self, flows: &[Flow]) -> impl Future<Output = Result<usize, NetfilterError>> + Send;
+
+    /// All UDP flows that there are, at most so many.
+    fn udp_flows(
+        &mut self,
+        most: usize,
+    ) -> impl Future<Output = Result<BTreeSet<Flow>, NetfilterError>> + Send;
 }
 
 impl ForgetFlows for Conntrack {
     async fn forget(&mut self, flows: &[Flow]) -> Result<usize, NetfilterError> {
         let stale = |flow: &Flow| StaleFlows { frontend: flow.frontend, endpoint: Some(flow.endpoint) };
         Self::forget(self, &flows.iter().map(stale).collect::<Vec<_>>()).await
+    }
+
+    async fn udp_flows(&mut self, most: usize) -> Result<BTreeSet<Flow>, NetfilterError> {
+        Self::udp_flows(self, most).await
     }
 }
 
@@ -40,6 +50,7 @@ pub struct StaleFlowQueue(Arc<Shared>);
 struct Shared {
     flows: Mutex<Flows>,
     due: Notify,
+    found: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +59,10 @@ struct Flows {
     held: BTreeSet<Flow>,
     /// A packet would go elsewhere now.
     due: BTreeSet<Flow>,
+    /// Whether all flows that there are have to be looked at.
+    look: bool,
+    /// Those that there are: what is stale among them is the writer's to say.
+    found: BTreeSet<Flow>,
 }
 
 impl StaleFlowQueue {
@@ -73,6 +88,18 @@ impl StaleFlowQueue {
         }
     }
 
+    /// Has all flows looked up that there are, once; [`Self::found`] returns them.
+    pub(crate) fn look(&self) {
+        self.lock().look = true;
+        self.0.due.notify_one();
+    }
+
+    /// The flows that were looked up, as soon as they are. What ends by itself or is forgotten meanwhile is among them.
+    pub(crate) async fn found(&self) -> BTreeSet<Flow> {
+        self.0.found.notified().await;
+        take(&mut self.lock().found)
+    }
+
     /// Has all that is due forgotten, until the token is cancelled. What fails is tried again.
     pub async fn drain(&self, conntrack: impl ForgetFlows, until: CancellationToken) {
         self.drain_with(conntrack, until, PAUSE).await;
@@ -84,22 +111,35 @@ impl StaleFlowQueue {
                 () = until.cancelled() => return,
                 () = self.0.due.notified() => {}
             }
-            let due: Vec<Flow> = take(&mut self.lock().due).into_iter().collect();
-            match conntrack.forget(&due).await {
-                Ok(gone) => tracing::debug!(gone, stale = due.len(), "stale UDP flows forgotten"),
-                Err(error) => {
-                    let error = anyhow::Error::from(error);
-                    tracing::error!(
-                        "stale UDP flows are not forgotten: {error:#}; trying again in {pause:?}"
-                    );
-                    self.lock().due.extend(due);
-                    tokio::select! {
-                        () = until.cancelled() => return,
-                        () = sleep(pause) => self.0.due.notify_one(),
-                    }
+            if let Err(error) = self.work(&mut conntrack).await {
+                let error = anyhow::Error::from(error);
+                tracing::error!("stale UDP flows are not forgotten: {error:#}; trying again in {pause:?}");
+                tokio::select! {
+                    () = until.cancelled() => return,
+                    () = sleep(pause) => self.0.due.notify_one(),
                 }
             }
         }
+    }
+
+    /// What cannot be done stays to be done.
+    async fn work(&self, conntrack: &mut impl ForgetFlows) -> Result<(), NetfilterError> {
+        if self.lock().look {
+            let found = conntrack.udp_flows(MOST).await?;
+            if found.len() == MOST {
+                tracing::error!(
+                    "there are more than {MOST} UDP flows: those of the others that are stale stay until they end by \
+                     themselves"
+                );
+            }
+            let mut queue = self.lock();
+            (queue.look, queue.found) = (false, found);
+            self.0.found.notify_one();
+        }
+        let due: Vec<Flow> = take(&mut self.lock().due).into_iter().collect();
+        let gone = conntrack.forget(&due).await.inspect_err(|_| self.lock().due.extend(&due))?;
+        tracing::debug!(gone, stale = due.len(), "stale UDP flows forgotten");
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Flows> {
@@ -118,14 +158,24 @@ mod tests {
 
     struct Recorder(mpsc::UnboundedSender<Vec<Flow>>, usize);
 
+    impl Recorder {
+        fn fail(&mut self) -> Result<(), NetfilterError> {
+            let fails = self.1 > 0;
+            self.1 = self.1.saturating_sub(1);
+            if fails { Err(NetfilterError::Unanswered) } else { Ok(()) }
+        }
+    }
+
     impl ForgetFlows for Recorder {
         async fn forget(&mut self, flows: &[Flow]) -> Result<usize, NetfilterError> {
-            if self.1 > 0 {
-                self.1 -= 1;
-                return Err(NetfilterError::Unanswered);
-            }
+            self.fail()?;
             self.0.send(flows.to_vec()).unwrap();
             Ok(flows.len())
+        }
+
+        async fn udp_flows(&mut self, most: usize) -> Result<BTreeSet<Flow>, NetfilterError> {
+            self.fail()?;
+            Ok((0..3).map(flow).take(most).collect())
         }
     }
 
@@ -150,6 +200,27 @@ mod tests {
         queue.hold(vec![flow(2), flow(3)]);
         queue.release();
         assert_eq!(forgotten.recv().await.unwrap(), [flow(1), flow(2), flow(3)]);
+        until.cancel();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn flows_are_looked_up_once_also_after_a_failure() {
+        let (sender, mut forgotten) = mpsc::unbounded_channel();
+        let (queue, until) = (StaleFlowQueue::default(), CancellationToken::new());
+        queue.look();
+        queue.hold(vec![flow(7)]);
+        queue.release();
+        let (reader, end) = (queue.clone(), until.clone());
+        let task = tokio::spawn(async move {
+            reader.drain_with(Recorder(sender, 1), end, Duration::from_millis(1)).await
+        });
+        assert_eq!(queue.found().await, BTreeSet::from([flow(0), flow(1), flow(2)]));
+        assert_eq!(forgotten.recv().await.unwrap(), [flow(7)]);
+        queue.hold(vec![flow(8)]);
+        queue.release();
+        assert_eq!(forgotten.recv().await.unwrap(), [flow(8)]);
+        assert!(queue.lock().found.is_empty() && !queue.lock().look);
         until.cancel();
         task.await.unwrap();
     }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use netlink_packet_core::NLA_F_NESTED;
+use penstock_model::{FrontendAddress, Protocol};
 
 use crate::netfilter::{Attributes, Data, Message, attribute};
 
@@ -82,6 +83,13 @@ impl Flow {
         })
     }
 
+    /// As the index knows it, if it is of UDP.
+    pub(super) fn by_frontend(&self) -> penstock_model::Flow {
+        let (ip, port) = (self.destination.ip(), self.destination.port());
+        let frontend = FrontendAddress { ip, protocol: Protocol::Udp, port };
+        penstock_model::Flow { frontend, endpoint: self.answered_by }
+    }
+
     /// The message that removes it.
     pub(super) fn removal(&self, sequence: u32, flags: u16) -> Message {
         Message {
@@ -118,6 +126,12 @@ pub(super) fn half_tuple(protocol: u8, address: SocketAddr, end: End) -> Attribu
     let protocol =
         Attributes::default().with(PROTOCOL_NUMBER, &[protocol]).with(PROTOCOL_PORTS[end as usize], &port);
     Attributes::default().with_nested(TUPLE_IP, &ip).with_nested(TUPLE_PROTOCOL, &protocol)
+}
+
+/// A tuple of which only the protocol is known.
+pub(super) fn protocol_tuple(protocol: u8) -> Attributes {
+    let protocol = Attributes::default().with(PROTOCOL_NUMBER, &[protocol]);
+    Attributes::default().with_nested(TUPLE_PROTOCOL, &protocol)
 }
 
 #[cfg(test)]

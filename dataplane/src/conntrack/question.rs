@@ -6,11 +6,11 @@ use std::{
 };
 
 use netlink_packet_core::NLM_F_DUMP;
-use penstock_model::FrontendAddress;
+use penstock_model::{FrontendAddress, Protocol};
 
 use super::{
     StaleFlows,
-    flow::{End, Flow, MESSAGE_GET, TUPLE_ORIGINAL, TUPLE_REPLY, half_tuple},
+    flow::{End, Flow, MESSAGE_GET, TUPLE_ORIGINAL, TUPLE_REPLY, half_tuple, protocol_tuple},
 };
 use crate::netfilter::{Attributes, Message, protocol_number};
 
@@ -81,7 +81,7 @@ impl Question {
             && self.endpoints.as_ref().is_none_or(|endpoints| endpoints.contains(&flow.answered_by))
     }
 
-    fn destination(&self) -> SocketAddr {
+    pub(super) fn destination(&self) -> SocketAddr {
         SocketAddr::new(self.frontend.ip, self.frontend.port)
     }
 
@@ -91,10 +91,24 @@ impl Question {
     }
 }
 
+/// The request for all UDP flows of a family.
+pub(super) fn all_udp(family: libc::c_int, sequence: u32) -> Message {
+    let udp = protocol_number(Protocol::Udp);
+    let flags = Attributes::default().with(FILTER_ORIGINAL, &COMPARE_PROTOCOL.to_ne_bytes());
+    Message {
+        kind: Message::kind(libc::NFNL_SUBSYS_CTNETLINK, MESSAGE_GET),
+        flags: NLM_F_DUMP,
+        sequence,
+        family: family as u8,
+        resource: 0,
+        attributes: Attributes::default()
+            .with_nested(TUPLE_ORIGINAL, &protocol_tuple(udp))
+            .with_nested(FILTER, &flags),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use penstock_model::Protocol;
-
     use super::*;
 
     fn stale(frontend: &str, endpoint: Option<&str>) -> StaleFlows {

@@ -2,8 +2,6 @@
 
 use std::{net::UdpSocket, process::Command};
 
-use penstock_model::Protocol;
-
 use super::*;
 use crate::netfilter::fresh_namespace::{in_fresh_namespace, nft};
 
@@ -48,8 +46,9 @@ fn with_flows(work: impl FnOnce(&mut NetfilterSocket) + Send + 'static) {
     });
 }
 
+/// What the kernel lists.
 fn listed(socket: &mut NetfilterSocket, stale: &[StaleFlows]) -> Vec<String> {
-    let flows = list(socket, &questions(stale)[0]).unwrap();
+    let flows = super::listed(socket, &questions(stale)[0]).unwrap();
     let mut flows: Vec<_> = flows.iter().map(ToString::to_string).collect();
     flows.sort();
     flows
@@ -80,9 +79,9 @@ fn of_ipv6_the_kernel_compares_the_ports_and_we_the_addresses() {
         assert_eq!(listed(socket, &[stale("fd00::96", Some("[::1]:5353"))]), flow);
         assert_eq!(listed(socket, &[stale("fd00::96", Some("[::1]:5354"))]), [""; 0]);
         let other = &questions(&[stale("fd00::97", None)])[0];
-        assert!(list(socket, other).unwrap().iter().all(|flow| !other.matches(flow)));
+        assert_eq!(list(socket, other).unwrap(), []);
         let this = &questions(&[stale("fd00::96", None)])[0];
-        assert!(list(socket, this).unwrap().iter().all(|flow| this.matches(flow)));
+        assert_eq!(list(socket, this).unwrap().len(), 1);
     });
 }
 
@@ -123,5 +122,47 @@ fn many_flows_are_listed_and_removed_in_parts() {
         assert_eq!(remove(socket, &flows).unwrap(), 702);
         assert_eq!(listed(socket, &[stale("127.0.96.2", None)]), [""; 0]);
         assert_eq!(listed(socket, &[stale("127.0.96.1", None)]).len(), 2);
+    });
+}
+
+#[test]
+fn all_udp_flows_are_those_of_both_families_and_nothing_else() {
+    with_flows(|socket| {
+        // A connection that is refused is tracked too.
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = std::net::TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
+        let mut kinds = Vec::new();
+        let message = all_udp(libc::AF_INET, socket.take_sequence(1));
+        dump(socket, &message, "list", |flow| kinds.push(flow.protocol)).unwrap();
+        assert_eq!(kinds, [protocol_number(Protocol::Udp); 4], "the kernel itself leaves out the rest");
+        let texts = |flows: &BTreeSet<penstock_model::Flow>| -> Vec<String> {
+            flows.iter().map(|flow| format!("{} at {}", flow.frontend, flow.endpoint)).collect()
+        };
+        let all = udp_flows(socket, 100).unwrap();
+        assert_eq!(
+            texts(&all),
+            [
+                "127.0.96.1:53/UDP at 127.0.1.1:5353",
+                "127.0.96.1:53/UDP at 127.0.1.2:5353",
+                "127.0.96.2:53/UDP at 127.0.1.1:5353",
+                "127.0.96.2:53/UDP at 127.0.1.2:5353",
+                "[fd00::96]:53/UDP at [::1]:5353",
+            ]
+        );
+        assert_eq!(udp_flows(socket, 2).unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn many_frontends_are_asked_about_together_and_each_keeps_what_is_not_stale() {
+    with_flows(|socket| {
+        let mut all: Vec<_> = (10..40).map(|n| stale(&format!("127.0.96.{n}"), None)).collect();
+        all.push(stale("127.0.96.1", Some("127.0.1.2:5353")));
+        all.extend((1..40).map(|n| stale(&format!("fd00::{n}"), None)));
+        assert_eq!(forget(socket, &questions(&all)).unwrap(), 1);
+        assert_eq!(listed(socket, &[stale("127.0.96.1", None)]), [FIRST]);
+        all.push(stale("fd00::96", None));
+        assert_eq!(forget(socket, &questions(&all)).unwrap(), 1);
+        assert_eq!(udp_flows(socket, 100).unwrap().len(), 3);
     });
 }

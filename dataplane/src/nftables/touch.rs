@@ -59,18 +59,28 @@ pub(super) struct Commit {
 
 /// How many things of a commit are named.
 const NAMED: usize = 3;
+const WHOLE: &str = "the whole table";
 
 impl Commit {
     /// Takes the next message; a commit that is complete and concerns us is returned.
     pub(super) fn take(&mut self, data: &Data) -> Option<Touched> {
         if data.kind != NEW_GENERATION {
-            if is_ours(data) && self.touches.len() <= NAMED {
-                self.touches.insert(subject(data));
+            if is_ours(data) {
+                self.touch(subject(data));
             }
             return None;
         }
         let touches = std::mem::take(&mut self.touches);
         (!touches.is_empty()).then(|| author(data, &touches))
+    }
+
+    fn touch(&mut self, subject: String) {
+        if subject == WHOLE {
+            // All else is said with it.
+            self.touches = BTreeSet::from([subject]);
+        } else if self.touches.len() <= NAMED && !self.touches.contains(WHOLE) {
+            self.touches.insert(subject);
+        }
     }
 }
 
@@ -81,7 +91,7 @@ fn subject(data: &Data) -> String {
         None => word.to_owned(),
     };
     match libc::c_int::from(data.kind & 0xff) {
-        libc::NFT_MSG_NEWTABLE | libc::NFT_MSG_DELTABLE => "the whole table".into(),
+        libc::NFT_MSG_NEWTABLE | libc::NFT_MSG_DELTABLE => WHOLE.into(),
         libc::NFT_MSG_NEWCHAIN | libc::NFT_MSG_DELCHAIN => named("chain", CHAIN_NAME),
         libc::NFT_MSG_NEWRULE | libc::NFT_MSG_DELRULE => named("rules of chain", SECOND_NAME),
         libc::NFT_MSG_NEWSET | libc::NFT_MSG_DELSET => named("set", SECOND_NAME),
@@ -147,16 +157,22 @@ mod tests {
     #[test]
     fn of_a_large_commit_some_things_are_named() {
         let mut commit = Commit::default();
-        for message in
-            [told(2, 1, OURS), told(5, 1, OURS), told(8, 1, OURS), told(11, 1, OURS), told(14, 1, OURS)]
-        {
-            assert_eq!(commit.take(&message), None);
+        let named = b"\x0d\0\x01\0penstock\0\0\0\0\x0d\0\x03\0services\0\0\0\0";
+        let some = [told(5, 1, named), told(8, 1, OURS), told(11, 1, OURS), told(14, 1, OURS)];
+        for message in &some {
+            assert_eq!(commit.take(message), None);
         }
         let touched = commit.take(&new_generation()).unwrap().to_string();
         assert!(
-            touched.ends_with("changed chain, elements of hairpin4, rules of chain hairpin4 and more"),
+            touched
+                .ends_with("changed chain services, elements of hairpin4, rules of chain hairpin4 and more"),
             "{touched}"
         );
+        for message in some.iter().chain([&told(2, 1, OURS)]).chain(&some) {
+            assert_eq!(commit.take(message), None);
+        }
+        let touched = commit.take(&new_generation()).unwrap().to_string();
+        assert!(touched.ends_with("changed the whole table"), "{touched}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The agent's loop over the real backend.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,8 +14,8 @@ use ipnet::IpNet;
 use penstock_crds::{ExternalIPPolicy, ExternalIPPolicySpec};
 use penstock_model::{Change, Flow};
 use penstock_node::{
-    Agent, Applied, ApplyError, Backend, Event, ForgetFlows, HealthChecks, Metrics, NetfilterError,
-    NetworkNamespace, StaleFlowQueue,
+    Agent, Applied, ApplyError, Backend, Conntrack, Event, ForgetFlows, HealthChecks, Metrics,
+    NetfilterError, NetworkNamespace, StaleFlowQueue,
     nftables::{Nft, Nftables, TableWatch},
 };
 use penstock_runtime::{Readiness, Update};
@@ -36,7 +37,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Running {
-    pub(crate) node: Namespace,
+    pub(crate) node: Arc<Namespace>,
     pub(crate) readiness: Readiness,
     metrics: Registry,
     loads: Arc<AtomicU64>,
@@ -47,7 +48,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn start(node: Namespace, events: impl Stream<Item = Event> + Send + 'static) -> Self {
+    pub(crate) fn start(
+        node: impl Into<Arc<Namespace>>,
+        events: impl Stream<Item = Event> + Send + 'static,
+    ) -> Self {
+        let node = node.into();
         let nft = Nft::in_namespace(node.name());
         Self::start_with(node, nft, events)
     }
@@ -62,15 +67,24 @@ impl Running {
         let (table, own) = TableWatch::open(&NetworkNamespace::Named(node.name().into())).unwrap();
         drop(inside);
         let backend = Nftables::new(Nft::in_namespace(node.name()), table_config()).known_to(own);
-        Self::run(node, runtime, backend, stream::select(table.into_stream().map(Event::Touched), events))
+        Self::run(
+            node.into(),
+            runtime,
+            backend,
+            stream::select(table.into_stream().map(Event::Touched), events),
+        )
     }
 
-    fn start_with(node: Namespace, nft: Nft, events: impl Stream<Item = Event> + Send + 'static) -> Self {
+    fn start_with(
+        node: Arc<Namespace>,
+        nft: Nft,
+        events: impl Stream<Item = Event> + Send + 'static,
+    ) -> Self {
         Self::run(node, Runtime::new().unwrap(), Nftables::new(nft, table_config()), events)
     }
 
     fn run(
-        node: Namespace,
+        node: Arc<Namespace>,
         runtime: Runtime,
         backend: Nftables,
         events: impl Stream<Item = Event> + Send + 'static,
@@ -94,6 +108,19 @@ impl Running {
             let start = format!("dataplane_foreign_changes_total{{certainty=\"{certainty}\"}} ");
             text.lines().find_map(|line| line.strip_prefix(&start)).map_or(0, |count| count.parse().unwrap())
         })
+    }
+
+    /// Has the node's connection tracking forget what is stale, as the program does.
+    pub(crate) fn forget_flows(&self) {
+        let conntrack = Conntrack::new(NetworkNamespace::Named(self.node.name().into()));
+        let (queue, until) = (self.stale_flows.clone(), self.until.clone());
+        self.runtime.spawn(async move { queue.drain(conntrack, until).await });
+    }
+
+    /// Ends it. The rules stay.
+    pub(crate) fn stop(self) {
+        self.until.cancel();
+        self.wait("the agent to end", || self.health_checks.has_changed().is_err());
     }
 
     /// How often everything was loaded.
@@ -238,7 +265,7 @@ fn not_ready_while_the_kernel_is_in_doubt() {
     let lists = stream::iter([services(), slices(), nodes(), policies(&[]), ranges(&[])]);
     let node = Namespace::new("node");
     let alias = node.alias();
-    let agent = Running::start_with(node, Nft::in_namespace(alias.name()), lists.chain(later));
+    let agent = Running::start_with(node.into(), Nft::in_namespace(alias.name()), lists.chain(later));
     agent.wait("the first load", || agent.readiness.is_ready());
     alias.remove();
     events.unbounded_send(Event::Service(Box::new(Update::Apply(web("10.96.0.20"))))).unwrap();
@@ -283,7 +310,7 @@ fn service_ranges_come_and_go_with_the_api_servers_and_those_of_the_flag_stay() 
 }
 
 /// Remembers what it is to forget.
-struct Recorder(UnboundedSender<String>);
+struct Recorder(UnboundedSender<String>, Arc<AtomicU64>);
 
 impl ForgetFlows for Recorder {
     async fn forget(&mut self, flows: &[Flow]) -> Result<usize, NetfilterError> {
@@ -291,14 +318,20 @@ impl ForgetFlows for Recorder {
         texts.for_each(|text| self.0.send(text).unwrap());
         Ok(flows.len())
     }
+
+    async fn udp_flows(&mut self, _most: usize) -> Result<BTreeSet<Flow>, NetfilterError> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        Ok(BTreeSet::new())
+    }
 }
 
 #[test]
 fn flows_to_what_is_gone_are_passed_on_also_when_no_rule_changes() {
     let (agent, events) = Running::listed();
     let (sender, mut forgotten) = tokio::sync::mpsc::unbounded_channel();
-    let queue = agent.stale_flows.clone();
-    agent.runtime.spawn(async move { queue.drain(Recorder(sender), CancellationToken::new()).await });
+    let (queue, looks) = (agent.stale_flows.clone(), Arc::new(AtomicU64::new(0)));
+    let recorder = Recorder(sender, looks.clone());
+    agent.runtime.spawn(async move { queue.drain(recorder, CancellationToken::new()).await });
     let mut next =
         || agent.runtime.block_on(async { timeout(PATIENCE, forgotten.recv()).await.unwrap().unwrap() });
     let dns = json!({"clusterIPs": ["10.96.0.53"], "ports": [{"port": 53, "protocol": "UDP"}]});
@@ -316,10 +349,18 @@ fn flows_to_what_is_gone_are_passed_on_also_when_no_rule_changes() {
     send(Event::Slice(Box::new(Update::Apply(endpoints([ready.clone(), leaving])))));
     send(Event::Service(Box::new(Update::Apply(service("dns", "u3", &dns, &[])))));
     assert_eq!(next(), "10.96.0.53:53/UDP at 10.96.0.53:53", "those from before there was a rule");
+    // Which fails, so that everything is loaded again.
+    agent.node.nft("delete table inet penstock");
     // It served those who had it, and nobody new.
     let gone = json!({"ready": false, "serving": false, "terminating": true});
     send(Event::Slice(Box::new(Update::Apply(endpoints([ready, gone])))));
+    send(Event::Service(Box::new(Update::Apply(web("10.96.0.20")))));
     assert_eq!(next(), "10.96.0.53:53/UDP at 10.244.0.3:53");
+    agent.wait("the second load", || agent.loads() == 2);
+    // After that it is passed on: whatever a load asks for has been asked for.
+    send(Event::Service(Box::new(Update::Delete(service("dns", "u3", &dns, &[])))));
+    assert_eq!(next(), "10.96.0.53:53/UDP at 10.244.0.2:53");
+    assert_eq!(looks.load(Ordering::SeqCst), 1, "all flows are looked up at the start alone");
 }
 
 #[test]

@@ -1,9 +1,21 @@
 //! UDP flows to what is no longer there. A client that keeps its socket keeps its source port, and so its flow.
 
-use penstock_model::{FrontendAddress, Protocol};
-use penstock_node::StaleFlows;
+use std::sync::Arc;
 
-use crate::{echo::Datagrams, objects::Programmed};
+use futures::{StreamExt, stream};
+use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
+use penstock_model::{FrontendAddress, Protocol};
+use penstock_node::{Event, StaleFlows};
+use penstock_runtime::Update;
+use serde_json::json;
+
+use crate::{
+    agent::{Running, nodes, policies, ranges},
+    echo::Datagrams,
+    lab::{Lab, service, slice},
+    namespace::Namespace,
+    objects::Programmed,
+};
 
 const DNS: &str = "10.96.0.10:53";
 /// Another frontend of the same Service port.
@@ -49,4 +61,62 @@ fn without_endpoints_the_flow_is_gone_and_the_client_is_refused() {
     assert_eq!(flow.ask().unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
     assert_eq!(programmed.forget(&[stale(DNS, None)]), 0, "a refused packet leaves no flow");
     assert_eq!(other.ask().unwrap().by, "p2", "a flow of another frontend stays");
+}
+
+/// A Service of both families for UDP.
+fn dns(name: &str, last: u8) -> core::Service {
+    let ips = [format!("10.96.0.{last}"), format!("2001:db8:96::{last}")];
+    let ports = json!([{"port": 53, "protocol": "UDP"}]);
+    service(name, name, &json!({"clusterIPs": ips, "ports": ports}), &[])
+}
+
+/// Its endpoints: p1 is 2, p2 is 3.
+fn endpoints(name: &str, last: &[u8]) -> [discovery::EndpointSlice; 2] {
+    ["10.244.0.", "2001:db8:244::"].map(|net| {
+        let ips: Vec<String> = last.iter().map(|last| format!("{net}{last}")).collect();
+        let ips: Vec<&str> = ips.iter().map(String::as_str).collect();
+        slice(name, &json!([{"port": 8053, "protocol": "UDP"}]), &ips)
+    })
+}
+
+/// An agent that has loaded three Services: with these endpoints, with both Pods always, and with none or one.
+fn agent(node: &Arc<Namespace>, dns_at: u8, last_at: &[u8]) -> Running {
+    let all = vec![dns("dns", 10), dns("both", 11), dns("last", 12)];
+    let slices =
+        [endpoints("dns", &[dns_at]), endpoints("both", &[2, 3]), endpoints("last", last_at)].concat();
+    let lists = [
+        Event::Service(Box::new(Update::Reset(all))),
+        Event::Slice(Box::new(Update::Reset(slices))),
+        nodes(),
+        policies(&[]),
+        ranges(&[]),
+    ];
+    let agent = Running::start(node.clone(), stream::iter(lists).chain(stream::pending()));
+    agent.wait("the first load", || agent.readiness.is_ready());
+    agent
+}
+
+#[test]
+fn flows_from_before_the_agent_started_go_on_only_where_somebody_is_left() {
+    let Lab { node, p1: _p1, p2: _p2, client: _client } = Lab::new();
+    let node = Arc::new(node);
+    let before = agent(&node, 2, &[2]);
+    let open = |to: &str| Datagrams::open(&node, to.parse().unwrap()).unwrap();
+    let gone = ["10.96.0.10:53", "[2001:db8:96::10]:53"].map(open);
+    let last = ["10.96.0.12:53", "[2001:db8:96::12]:53"].map(open);
+    gone.iter().chain(&last).for_each(|flow| assert_eq!(flow.ask().unwrap().by, "p1"));
+    // Enough for chance: of flows that begin anew half go elsewhere.
+    let stay: Vec<_> = (0..32).map(|n| open(["10.96.0.11:53", "[2001:db8:96::11]:53"][n % 2])).collect();
+    let answered = |flows: &[Datagrams]| flows.iter().map(|flow| flow.ask().unwrap().by).collect::<Vec<_>>();
+    let had = answered(&stay);
+    before.stop();
+
+    let after = agent(&node, 3, &[]);
+    assert_eq!(answered(&gone), ["p1", "p1"], "without a look at them they go on");
+    after.forget_flows();
+    after.wait("the new endpoint", || answered(&gone) == ["p2", "p2"]);
+    let refused =
+        |flow: &Datagrams| flow.ask().is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused);
+    after.wait("a refusal", || last.iter().all(refused));
+    assert_eq!(answered(&stay), had, "those of endpoints that are left stay");
 }
