@@ -309,6 +309,25 @@ fn service_ranges_come_and_go_with_the_api_servers_and_those_of_the_flag_stay() 
     assert!(agent.has("10.96.0.0/16") && agent.has("2001:db8:97::/112"));
 }
 
+#[test]
+fn addresses_of_a_service_range_that_comes_later_are_not_served() {
+    let (agent, events) = Running::listed();
+    let spec = json!({
+        "type": "LoadBalancer", "clusterIPs": ["10.96.0.10"], "externalIPs": ["80.11.12.10", "80.11.12.2"],
+        "ports": [{"port": 80}]});
+    let web = service("web", "u1", &spec, &["203.0.113.200"]);
+    events.unbounded_send(policies(&["80.11.12.0/28"])).unwrap();
+    events.unbounded_send(Event::Service(Box::new(Update::Apply(web)))).unwrap();
+    let served = || ["80.11.12.10 . tcp", "80.11.12.2 . tcp", "203.0.113.200 . tcp"].map(|ip| agent.has(ip));
+    agent.wait("all addresses", || served() == [true; 3]);
+    events.unbounded_send(ranges(&["80.11.12.8/29", "203.0.113.192/26"])).unwrap();
+    agent.wait("what is outside the ranges", || served() == [false, true, false]);
+    events.unbounded_send(ranges(&["203.0.113.192/26"])).unwrap();
+    agent.wait("one is back", || served() == [true, true, false]);
+    events.unbounded_send(ranges(&[])).unwrap();
+    agent.wait("all are back", || served() == [true; 3]);
+}
+
 /// Remembers what it is to forget.
 struct Recorder(UnboundedSender<String>, Arc<AtomicU64>);
 

@@ -16,6 +16,7 @@ mod invalid;
 mod lab;
 mod lifecycle;
 mod namespace;
+mod node_ports;
 mod objects;
 mod policies;
 mod state;
