@@ -45,6 +45,8 @@ impl Way {
 pub enum Frontend {
     /// Its ClusterIP.
     ClusterIp,
+    /// The ClusterIP of a Service that has it where a host outside does too.
+    ClusterIpOutside,
     /// Its node port at the node's primary address.
     NodePort(Place),
     /// Its node port at the address that the node has towards its Pods, which is not primary.
@@ -86,6 +88,11 @@ impl Addresses {
         service_address(1, self.0)
     }
 
+    /// Its ClusterIPs where a host outside has them too: whoever is neither served nor dropped gets its answer.
+    pub fn cluster_ips_outside(self) -> Pair {
+        service_address(OUTSIDE, self.0)
+    }
+
     /// Its load balancer address on this way.
     pub fn load_balancer(self, way: Way) -> Pair {
         external(way, 0, self.0)
@@ -111,14 +118,27 @@ impl Addresses {
         let at = |pair: Pair, port| SocketAddr::new(family.of(pair), port);
         match frontend {
             Frontend::ClusterIp => at(self.cluster_ips(), port),
+            Frontend::ClusterIpOutside => at(self.cluster_ips_outside(), port),
             Frontend::NodePort(node) => at(node.addresses(), node_port),
             Frontend::NodePortAtGateway(node) => at(gateway(node), node_port),
             Frontend::NodePortAtLoopback => at(LOOPBACK, node_port),
             Frontend::LoadBalancer(way) => at(self.load_balancer(way), port),
             Frontend::ExternalIp(way) => at(self.external_ip(way), port),
-            Frontend::Unowned => at(service_address(200, self.0), port),
+            Frontend::Unowned => at(service_address(UNOWNED, self.0), port),
         }
     }
+}
+
+/// The parts of the Service ranges that a host outside has too: of no Service of the table, and of some.
+const UNOWNED: u8 = 200;
+const OUTSIDE: u8 = 201;
+
+/// These parts.
+pub fn service_ranges_outside() -> [[String; 2]; 2] {
+    [UNOWNED, OUTSIDE].map(|block| {
+        let Pair { v4, v6 } = service_address(block, 0);
+        [format!("{v4}/24"), format!("{v6}/120")]
+    })
 }
 
 const LOOPBACK: Pair = Pair { v4: Ipv4Addr::LOCALHOST, v6: Ipv6Addr::LOCALHOST };
@@ -142,6 +162,7 @@ impl fmt::Display for Frontend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ClusterIp => f.write_str("ClusterIP"),
+            Self::ClusterIpOutside => f.write_str("ClusterIP that a host outside has too"),
             Self::NodePort(node) => write!(f, "NodePort of {}", node.name()),
             Self::NodePortAtGateway(node) => write!(f, "NodePort at the second address of {}", node.name()),
             Self::NodePortAtLoopback => f.write_str("NodePort at loopback"),

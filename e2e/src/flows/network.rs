@@ -4,14 +4,11 @@ use std::fmt::Write;
 
 use anyhow::Result;
 
-use crate::flows::frontend::{Way, external_ranges};
+use crate::flows::frontend::{Way, external_ranges, service_ranges_outside};
 use crate::flows::place::{Pod, gateway, pod_ranges};
 use crate::netns;
 use crate::segment::{self, MACHINE};
 use crate::topology::{NODE_1, NODE_2, Pair, Place, SERVICES, Topology};
-
-/// The part of the Service ranges that no Service of the table has, and a host outside does.
-const UNOWNED: [&str; 2] = ["10.96.200.0/24", "2001:db8:96::c800/120"];
 
 /// Refusals are ICMP errors, and many rows wait for one at a time.
 const UNLIMITED: &[(&str, &str)] = &[("ipv4/icmp_ratelimit", "0"), ("ipv6/icmp/ratelimit", "0")];
@@ -79,7 +76,7 @@ fn outside() -> String {
     }
     route(&SERVICES.0.to_string(), Some(NODE_1));
     route(&SERVICES.1.to_string(), Some(NODE_1));
-    UNOWNED.iter().for_each(|range| route(range, None));
+    service_ranges_outside().as_flattened().iter().for_each(|range| route(range, None));
     commands
 }
 
@@ -101,6 +98,8 @@ mod tests {
         let commands = outside();
         assert!(commands.contains("route add 198.18.12.0/24 via 203.0.113.12\n"), "{commands}");
         assert!(commands.contains("route add local 2001:db8:198:3::/112 dev lo\n"), "{commands}");
+        assert!(commands.contains("route add local 10.96.200.0/24 dev lo\n"), "{commands}");
+        assert!(commands.contains("route add local 2001:db8:96::c900/120 dev lo\n"), "{commands}");
         assert!(commands.contains("route add 2001:db8:96::/112 via 2001:db8:113::11\n"), "{commands}");
         assert!(!commands.contains("default"));
     }

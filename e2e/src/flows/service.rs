@@ -167,6 +167,8 @@ pub struct Service {
     pub ways: Vec<Way>,
     /// Its load balancer's `ipMode`.
     pub ip_mode: &'static str,
+    /// Whether its ClusterIPs are where a host outside has them too.
+    pub cluster_ips_outside: bool,
     /// Further labels.
     pub labels: Vec<(&'static str, &'static str)>,
     /// `publishNotReadyAddresses`.
@@ -187,6 +189,7 @@ impl Default for Service {
             source_ranges: Vec::new(),
             ways: Way::NODES.to_vec(),
             ip_mode: "VIP",
+            cluster_ips_outside: false,
             labels: Vec::new(),
             publish_not_ready: false,
             slices: Vec::new(),
@@ -215,7 +218,9 @@ impl Service {
     pub fn object(&self, name: &str, addresses: Addresses) -> Value {
         let external_ips: Vec<String> =
             self.ways.iter().flat_map(|way| texts(addresses.external_ip(*way), &self.families)).collect();
-        let cluster_ips = texts(addresses.cluster_ips(), &self.families);
+        let cluster_ips =
+            if self.cluster_ips_outside { addresses.cluster_ips_outside() } else { addresses.cluster_ips() };
+        let cluster_ips = texts(cluster_ips, &self.families);
         json!({
             "apiVersion": "v1",
             "kind": "Service",

@@ -65,15 +65,16 @@ fn ip_mode() -> Case {
 /// Another program forwards these.
 fn not_ours() -> Case {
     let labels = vec![("service.kubernetes.io/service-proxy-name", "somebody-else")];
-    Case::new(
-        "the label service-proxy-name",
-        Service { labels, ways: vec![Way::Outside], ..Service::ready(BOTH) },
-    )
-    .flow(ONE, CLIENT, NODE_PORT_1, &Expect::Refused)
-    .flow(TCP, POD1, LB_OUTSIDE, &outside())
-    .flow(TCP, POD1, EXTERNAL_OUTSIDE, &outside())
-    // In the Service range it is an address that no Service of ours has.
-    .flow(MIX, POD1, CLUSTER_IP, &Expect::Dropped)
+    let ways = vec![Way::Outside];
+    let service = Service { labels, ways, cluster_ips_outside: true, ..Service::ready(BOTH) };
+    let case = Case::new("the label service-proxy-name", service)
+        .flow(ONE, CLIENT, NODE_PORT_1, &Expect::Refused)
+        .flow(TCP, POD1, LB_OUTSIDE, &outside())
+        .flow(TCP, POD1, EXTERNAL_OUTSIDE, &outside());
+    // In the Service range it is an address that no Service of ours has: see `unowned`.
+    [POD1, NODE1]
+        .into_iter()
+        .fold(case, |case, from| case.flow(TCP, from, Frontend::ClusterIpOutside, &Expect::Dropped))
 }
 
 /// ExternalIPs that no policy allows stay with who has them (CVE-2020-8554).
