@@ -12,6 +12,7 @@ mod flow;
 mod flows;
 mod foreign;
 mod health_check;
+mod history;
 mod invalid;
 mod lab;
 mod lifecycle;

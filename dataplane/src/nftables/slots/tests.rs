@@ -200,9 +200,16 @@ fn key(n: u8) -> PortKey {
 
 fn frontend(n: u8) -> Frontend {
     let ip = if n.is_multiple_of(2) { format!("10.96.0.{n}") } else { format!("2001:db8:96::{n}") };
-    let kinds = [FrontendKind::ExternalIp, FrontendKind::ClusterIp, FrontendKind::LoadBalancer];
-    let kind = kinds[usize::from(n) % 3];
-    Frontend { address: FrontendAddress { ip: ip.parse().unwrap(), protocol: Protocol::Tcp, port: 80 }, kind }
+    let kinds = [
+        FrontendKind::ExternalIp,
+        FrontendKind::ClusterIp,
+        FrontendKind::LoadBalancer,
+        FrontendKind::NodePort,
+    ];
+    // Of the eight that there are, ClusterIPs and load balancer IPs of both families.
+    let kind = kinds[usize::from(n / 2 + n % 2) % 4];
+    let protocol = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp][usize::from(n) % 3];
+    Frontend { address: FrontendAddress { ip: ip.parse().unwrap(), protocol, port: 80 }, kind }
 }
 
 fn endpoint(n: u8) -> SocketAddr {
