@@ -113,6 +113,11 @@ impl EndpointIndex {
         all
     }
 
+    /// The addresses in a slice, whatever their state.
+    pub(crate) fn addresses_in(&self, slice: &ObjectKey) -> BTreeSet<IpAddr> {
+        self.slices.get(slice).into_iter().flat_map(|slice| &slice.backends).map(|b| b.ip).collect()
+    }
+
     /// The addresses of the Service's ready endpoints on the node, whatever their port.
     pub(crate) fn ready_on(&self, service: &ObjectKey, node: &str) -> BTreeSet<IpAddr> {
         let backends = self.slices_of(service).flat_map(|s| &s.backends);

@@ -5,7 +5,10 @@
 //! holds for whoever may patch a Service's status: its load balancer IPs come from a pool that the node does
 //! not know, but never from the cluster's own addresses.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 
@@ -48,6 +51,8 @@ pub struct ExternalIpPolicy {
     pub reserved: Vec<IpNet>,
     /// Refused even if allowed: the Service ranges that the API server has.
     pub service_cidrs: Vec<IpNet>,
+    /// Refused even if allowed: where API servers listen, which need not be nodes.
+    pub api_servers: BTreeSet<IpAddr>,
 }
 
 /// Why an externalIP or a load balancer IP is not served, and what to change.
@@ -68,6 +73,9 @@ pub enum ExternalIpRefusal {
     /// It is the address of a node.
     #[error("is a node's own address: choose another, or use a node port")]
     NodeAddress,
+    /// An API server listens there.
+    #[error("is the address of an API server: choose another")]
+    ApiServer,
     /// It is not an address that a client outside could use.
     #[error("is a loopback, link-local, multicast or unspecified address: choose another")]
     NotUnicast,
@@ -108,6 +116,9 @@ impl ExternalIpPolicy {
         if self.reserved.iter().chain(&self.service_cidrs).any(|net| net.contains(&ip)) {
             return Err(ExternalIpRefusal::Reserved);
         }
+        if self.api_servers.contains(&ip) {
+            return Err(ExternalIpRefusal::ApiServer);
+        }
         if is_node(ip) {
             return Err(ExternalIpRefusal::NodeAddress);
         }
@@ -147,7 +158,9 @@ mod tests {
         let allowed =
             allowed(&[(Some("shop"), "0.0.0.0/1"), (Some("shop"), "128.0.0.0/1"), (None, "80.11.13.0/24")]);
         let service_cidrs = vec!["10.97.0.0/24".parse().unwrap()];
-        ExternalIpPolicy { allowed, reserved: vec!["10.96.0.0/16".parse().unwrap()], service_cidrs }
+        let reserved = vec!["10.96.0.0/16".parse().unwrap()];
+        let api_servers = [[198, 51, 100, 1].into()].into();
+        ExternalIpPolicy { allowed, reserved, service_cidrs, api_servers }
     }
 
     fn is_node(ip: IpAddr) -> bool {
@@ -183,6 +196,7 @@ mod tests {
         assert_eq!(check(&policy(), "shop", "10.96.0.1"), Err(ExternalIpRefusal::Reserved));
         assert_eq!(check(&policy(), "shop", "10.97.0.1"), Err(ExternalIpRefusal::Reserved));
         assert_eq!(check(&policy(), "shop", "203.0.113.11"), Err(ExternalIpRefusal::NodeAddress));
+        assert_eq!(check(&policy(), "shop", "198.51.100.1"), Err(ExternalIpRefusal::ApiServer));
         for ip in ["127.0.0.1", "169.254.1.1", "224.0.0.1", "0.0.0.0"] {
             assert_eq!(check(&policy(), "shop", ip), Err(ExternalIpRefusal::NotUnicast), "{ip}");
         }

@@ -98,13 +98,13 @@ impl ServiceIndex {
     /// Takes a new or changed slice.
     pub fn apply_slice(&mut self, object: &discovery::EndpointSlice) {
         let touched = self.endpoints.apply(object);
-        self.dirty.extend(touched);
+        self.endpoints_changed(touched);
     }
 
     /// Forgets a slice.
     pub fn delete_slice(&mut self, key: &ObjectKey) {
         let touched = self.endpoints.delete(key);
-        self.dirty.extend(touched);
+        self.endpoints_changed(touched);
     }
 
     /// Takes the complete list: what is not in it is gone.

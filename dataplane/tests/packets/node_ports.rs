@@ -75,3 +75,16 @@ fn with_ranges_it_is_the_nodes_addresses_in_them_and_never_loopback() {
     ];
     check_all(&lab("192.0.2.0/24,10.244.0.0/24,2001:db8:244::/64,127.0.0.0/8,::1/128"), &flows);
 }
+
+/// Packets from outside to the node's loopback addresses would be taken then (CVE-2020-8558).
+#[test]
+fn route_localnet_stays_off_on_every_interface() {
+    let lab = lab("0.0.0.0/0,::/0");
+    let values = lab.node.enter(|| {
+        let interfaces = std::fs::read_dir("/proc/sys/net/ipv4/conf").unwrap();
+        let value = |path: std::path::PathBuf| std::fs::read_to_string(path.join("route_localnet")).unwrap();
+        interfaces.map(|interface| value(interface.unwrap().path())).collect::<Vec<_>>()
+    });
+    assert!(values.len() > 4 && values.iter().all(|value| value.trim() == "0"), "{values:?}");
+    check_all(&lab, &[refused(Node, Tcp, "127.0.0.1:30080"), answers(Node, Tcp, "192.0.2.7:30080", V4)]);
+}

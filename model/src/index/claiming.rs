@@ -16,6 +16,9 @@ use crate::{
 /// What a Service claims, in the order of addresses, none twice.
 pub(super) type ClaimList = Vec<(FrontendAddress, Claim)>;
 
+/// Namespace and name of the Service by which Pods reach the API servers, and of the slice that these write.
+const API_SERVERS: (&str, &str) = ("default", "kubernetes");
+
 impl ServiceIndex {
     pub(super) fn replace_service(&mut self, key: &Arc<ObjectKey>, new: Option<Box<Service>>) {
         let old = self.services.remove(key);
@@ -57,6 +60,19 @@ impl ServiceIndex {
             self.zone = zone.map(str::to_owned);
             self.dirty.extend(self.endpoints.zone_hinted());
         }
+    }
+
+    /// API servers say in the slice of a Service of their own where they listen. Other slices of it are not believed: who may
+    /// write one could take addresses away from others by it.
+    pub(super) fn endpoints_changed(&mut self, touched: Vec<Arc<ObjectKey>>) {
+        let (namespace, name) = API_SERVERS;
+        if touched.iter().any(|key| (&*key.namespace, &*key.name) == API_SERVERS) {
+            let now = self.endpoints.addresses_in(&ObjectKey::new(namespace, name));
+            let moved = now.symmetric_difference(&self.config.external_ips.api_servers);
+            let asking = moved.flat_map(|ip| self.interests.in_address(*ip)).cloned().collect();
+            self.reclaim(&asking, |index| index.config.external_ips.api_servers = now);
+        }
+        self.dirty.extend(touched);
     }
 
     /// Makes a change that concerns what these Services claim.

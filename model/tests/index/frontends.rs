@@ -4,7 +4,7 @@ use penstock_model::{ExternalIpAllowList, IndexConfig, ObjectKey, ServiceIndex};
 use serde_json::{Value, json};
 
 use crate::{
-    objects::{NODE, allowed, balanced, empty_index, index, node, service},
+    objects::{NODE, allowed, balanced, empty_index, index, node, service, slice},
     said::Said,
 };
 
@@ -88,6 +88,43 @@ fn what_lies_in_a_service_range_of_the_api_server_goes_and_comes_back_with_the_r
     assert_eq!(index.take_service_cidrs(vec![]), s);
     assert_eq!(frontends(&mut index).len(), 4);
     assert!(index.refusals(&s[0]).is_empty());
+}
+
+/// What the API servers write: the addresses need not be those of nodes.
+fn api_servers(name: &str, ips: &[&str]) -> k8s_openapi::api::discovery::v1::EndpointSlice {
+    let endpoints: Vec<_> = ips.iter().map(|ip| json!({"addresses": [ip]})).collect();
+    let mut slice = slice(name, "kubernetes", "IPv4", &json!(endpoints));
+    slice.metadata.namespace = Some("default".into());
+    slice
+}
+
+#[test]
+fn where_an_api_server_listens_nobody_else_is_served() {
+    let mut index = index();
+    let spec = json!({
+        "type": "LoadBalancer", "clusterIP": "10.96.0.7", "externalIPs": ["80.11.12.10"], "ports": [{"port": 443}]});
+    index.apply_service(&balanced(service("s", 1, &spec), &["203.0.113.200"]));
+    let all = ["10.96.0.7:443/TCP", "80.11.12.10:443/TCP", "203.0.113.200:443/TCP"];
+    let served = |index: &mut ServiceIndex| all.map(|at| Said::all(index).owner(at).is_some());
+    assert_eq!(served(&mut index), [true; 3]);
+    index.apply_slice(&api_servers("kubernetes", &["80.11.12.10", "203.0.113.200", "192.0.2.1"]));
+    assert_eq!(served(&mut index), [true, false, false]);
+    let told: Vec<String> =
+        index.refusals(&ObjectKey::new("d", "s")).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "externalIP 80.11.12.10 is the address of an API server: choose another",
+            "load balancer IP 203.0.113.200 is the address of an API server: choose another",
+        ]
+    );
+    index.apply_slice(&api_servers("kubernetes", &["203.0.113.200"]));
+    assert_eq!(served(&mut index), [true, true, false]);
+    // Somebody else's slice takes nothing away.
+    index.apply_slice(&api_servers("forged", &["80.11.12.10"]));
+    assert_eq!(served(&mut index), [true, true, false]);
+    index.delete_slice(&ObjectKey::new("default", "kubernetes"));
+    assert_eq!(served(&mut index), [true; 3]);
 }
 
 #[test]

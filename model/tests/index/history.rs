@@ -248,6 +248,19 @@ fn slice(name: &'static str) -> BoxedStrategy<discovery::EndpointSlice> {
         .boxed()
 }
 
+/// As the API servers write it.
+fn api_servers() -> impl Strategy<Value = discovery::EndpointSlice> {
+    subsequence(vec!["80.11.12.10", "203.0.113.200"], 0..=2).prop_map(|ips| {
+        let endpoints: Vec<Value> = ips.iter().map(|ip| json!({"addresses": [ip]})).collect();
+        read(json!({
+            "metadata": {
+                "name": "kubernetes", "namespace": "default",
+                "labels": {"kubernetes.io/service-name": "kubernetes"}},
+            "addressType": "IPv4", "ports": [{"port": 6443}], "endpoints": endpoints
+        }))
+    })
+}
+
 fn any_node(name: &'static str) -> BoxedStrategy<core::Node> {
     let zone = prop::sample::select(vec![None, Some("a"), Some("b")]);
     let ips = subsequence(NODE_IPS.to_vec(), 0..=3).prop_shuffle();
@@ -278,6 +291,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => any_key().prop_map(Step::DeleteService),
         1 => list_of(service).prop_map(Step::ResetServices),
         4 => any_name().prop_flat_map(slice).prop_map(|s| Step::ApplySlice(Box::new(s))),
+        1 => api_servers().prop_map(|s| Step::ApplySlice(Box::new(s))),
         1 => any_key().prop_map(Step::DeleteSlice),
         1 => list_of(slice).prop_map(Step::ResetSlices),
         2 => node_name().prop_flat_map(any_node).prop_map(|n| Step::ApplyNode(Box::new(n))),
