@@ -35,6 +35,15 @@ fn watching() -> (Running, UnboundedSender<Event>) {
     (agent, events)
 }
 
+/// Says so when it goes, also when a test fails: a scope waits for its threads.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The words of our table in an order that does not depend on the kernel's hashes.
 fn rules(agent: &Running) -> Vec<String> {
     let text = agent.node.nft("list ruleset");
@@ -218,6 +227,7 @@ fn a_load_in_which_others_commit_is_repeated_until_one_is_without_doubt() {
                 agent.node.nft("add rule inet other c counter; flush chain inet other c");
             }
         });
+        let _done = Done(&done);
         // Each that is noticed starts a load; sooner or later one falls together with a foreign commit.
         agent.wait_long("a doubt", || {
             loads.set(agent.loads());
@@ -227,7 +237,6 @@ fn a_load_in_which_others_commit_is_repeated_until_one_is_without_doubt() {
             }
             possible > 0
         });
-        done.store(true, Ordering::Relaxed);
     });
     agent.wait_long("a load without doubt", || agent.loads() > loads.get() && !agent.has("intruder"));
 }

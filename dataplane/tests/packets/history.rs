@@ -23,9 +23,9 @@ use crate::{
 
 #[derive(Clone, Debug)]
 enum Step {
-    Service(usize, core::Service),
+    Service(usize, Box<core::Service>),
     DeleteService(usize),
-    Slice(discovery::EndpointSlice),
+    Slice(Box<discovery::EndpointSlice>),
     DeleteSlice(ObjectKey),
     /// Everything so far in one transaction.
     Apply,
@@ -86,9 +86,9 @@ fn any_slice(n: usize) -> impl Strategy<Value = discovery::EndpointSlice> {
 fn any_step() -> impl Strategy<Value = Step> {
     let family = select(vec!["ipv4", "ipv6"]);
     prop_oneof![
-        5 => (0_usize..4).prop_flat_map(|n| any_service(n).prop_map(move |s| Step::Service(n, s))),
+        5 => (0_usize..4).prop_flat_map(|n| any_service(n).prop_map(move |s| Step::Service(n, Box::new(s)))),
         1 => (0_usize..4).prop_map(Step::DeleteService),
-        6 => (0_usize..4).prop_flat_map(any_slice).prop_map(Step::Slice),
+        6 => (0_usize..4).prop_flat_map(any_slice).prop_map(|s| Step::Slice(Box::new(s))),
         1 => (0_usize..4, family)
             .prop_map(|(n, family)| Step::DeleteSlice(ObjectKey::new("d", format!("{}-{family}", name(n))))),
         6 => Just(Step::Apply),
@@ -108,7 +108,7 @@ impl World {
         match step {
             Step::Service(n, service) => {
                 index.apply_service(service);
-                self.services.insert(*n, service.clone());
+                self.services.insert(*n, service.as_ref().clone());
             }
             Step::DeleteService(n) => {
                 index.delete_service(&ObjectKey::new("d", name(*n)));
@@ -116,7 +116,7 @@ impl World {
             }
             Step::Slice(slice) => {
                 index.apply_slice(slice);
-                self.slices.insert(ObjectKey::of(&slice.metadata), slice.clone());
+                self.slices.insert(ObjectKey::of(&slice.metadata), slice.as_ref().clone());
             }
             Step::DeleteSlice(key) => {
                 index.delete_slice(key);
