@@ -10,11 +10,13 @@ use serde_json::{Value, json};
 /// What an archive holds.
 #[derive(Debug, Clone, Copy)]
 pub struct Archive<'a> {
-    /// The image's name, with its registry and tag.
-    pub tag: &'a str,
+    /// The image's names, with registry and tag.
+    pub tags: &'a [&'a str],
     /// Tar files with different names, the lowest layer first.
     pub layers: &'a [&'a Path],
-    /// What runs where a Pod does not say.
+    /// What runs, and what a Pod's `args` are given to.
+    pub entrypoint: &'a [&'a str],
+    /// What runs, or is given to the entry point, where a Pod does not say.
     pub command: &'a [&'a str],
 }
 
@@ -27,8 +29,8 @@ impl Archive<'_> {
         let digests: Vec<String> = self.layers.iter().map(|layer| digest(layer)).collect::<Result<_>>()?;
         let names: Vec<String> = self.layers.iter().map(|layer| file_name(layer)).collect::<Result<_>>()?;
         let layout = tempfile::tempdir().context("make a directory for an image")?;
-        write_json(&layout.path().join("config.json"), &config(&digests, self.command))?;
-        write_json(&layout.path().join("manifest.json"), &manifest(self.tag, &names))?;
+        write_json(&layout.path().join("config.json"), &config(&digests, self.entrypoint, self.command))?;
+        write_json(&layout.path().join("manifest.json"), &manifest(self.tags, &names))?;
         let mut tar = tar_to(place);
         tar.arg("--directory").arg(layout.path()).args(["config.json", "manifest.json"]);
         for (layer, name) in self.layers.iter().zip(&names) {
@@ -85,12 +87,13 @@ fn write_json(path: &Path, value: &Value) -> Result<()> {
 }
 
 /// The image's configuration (OCI image specification, `config.md`).
-fn config(digests: &[String], command: &[&str]) -> Value {
+fn config(digests: &[String], entrypoint: &[&str], command: &[&str]) -> Value {
     let layers: Vec<String> = digests.iter().map(|digest| format!("sha256:{digest}")).collect();
     json!({
         "architecture": architecture(),
         "os": "linux",
         "config": {
+            "Entrypoint": entrypoint,
             "Cmd": command,
             "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
         },
@@ -107,8 +110,8 @@ fn architecture() -> &'static str {
     }
 }
 
-fn manifest(tag: &str, layers: &[String]) -> Value {
-    json!([{ "Config": "config.json", "RepoTags": [tag], "Layers": layers }])
+fn manifest(tags: &[&str], layers: &[String]) -> Value {
+    json!([{ "Config": "config.json", "RepoTags": tags, "Layers": layers }])
 }
 
 #[cfg(test)]
@@ -118,14 +121,15 @@ mod tests {
     #[test]
     fn an_archive_names_its_image_and_its_layers() {
         let digest = digest(Path::new("/dev/null")).unwrap();
-        let config = config(&[digest, "1f".into()], &["/bin/true"]);
+        let config = config(&[digest, "1f".into()], &["/bin/sh"], &["/bin/true"]);
         assert_eq!(
             config["rootfs"]["diff_ids"][0],
             "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
         assert_eq!(config["rootfs"]["diff_ids"][1], "sha256:1f");
         assert_eq!(config["config"]["Cmd"][0], "/bin/true");
-        let manifest = manifest("docker.io/library/nginx:latest", &["layer.tar".into()]);
+        assert_eq!(config["config"]["Entrypoint"][0], "/bin/sh");
+        let manifest = manifest(&["docker.io/library/nginx:latest"], &["layer.tar".into()]);
         assert_eq!(manifest[0]["RepoTags"][0], "docker.io/library/nginx:latest");
         assert_eq!(manifest[0]["Layers"][0], "layer.tar");
     }
@@ -149,7 +153,7 @@ mod tests {
         layers.iter().for_each(|layer| fs::write(layer, "layer").unwrap());
         let layers: Vec<&Path> = layers.iter().map(std::path::PathBuf::as_path).collect();
         let place = upper.path().join("image.tar");
-        Archive { tag: "a:b", layers: &layers, command: &[] }.write(&place).unwrap();
+        Archive { tags: &["a:b"], layers: &layers, entrypoint: &[], command: &[] }.write(&place).unwrap();
         let listed = Command::new("tar").arg("--list").arg("--file").arg(&place).output().unwrap();
         let listed = String::from_utf8(listed.stdout).unwrap();
         assert_eq!(

@@ -20,17 +20,17 @@ use crate::tools::{cache_dir, fill, fingerprint};
 const FORMAT: &str = "1";
 
 /// What an image is made from.
-struct Recipe {
+pub(crate) struct Recipe {
     /// The name of the archive in the cache.
-    name: &'static str,
+    pub(crate) name: &'static str,
     /// The name that containerd and the kubelet know it by.
-    tag: &'static str,
-    packages: &'static [&'static str],
+    pub(crate) tag: &'static str,
+    pub(crate) packages: &'static [&'static str],
     /// Path and text of files that are added.
-    files: &'static [(&'static str, &'static str)],
+    pub(crate) files: &'static [(&'static str, &'static str)],
     /// Path and target of links that are added.
-    links: &'static [(&'static str, &'static str)],
-    command: &'static [&'static str],
+    pub(crate) links: &'static [(&'static str, &'static str)],
+    pub(crate) command: &'static [&'static str],
 }
 
 /// The image that holds a Pod's namespaces. containerd is told its name; it is never pulled.
@@ -137,7 +137,10 @@ impl Recipe {
     }
 
     /// The layer alone, for images that have more on it.
-    fn layer(&self, cache: &Path) -> Result<PathBuf> {
+    ///
+    /// # Errors
+    /// When a package cannot be had or a program that packs fails.
+    pub(crate) fn layer(&self, cache: &Path) -> Result<PathBuf> {
         let key = fingerprint(&[FORMAT, &format!("{:?}", self.parts())]);
         let place = cache.join(format!("layer-{}-{key}", self.name));
         fill(&place, |staging| {
@@ -151,7 +154,8 @@ impl Recipe {
         let work = tempfile::tempdir().context("make a directory for an image")?;
         let layer = work.path().join("layer.tar");
         self.make_layer(&layer)?;
-        Archive { tag: self.tag, layers: &[&layer], command: self.command }.write(archive)
+        Archive { tags: &[self.tag], layers: &[&layer], entrypoint: &[], command: self.command }
+            .write(archive)
     }
 
     fn make_layer(&self, layer: &Path) -> Result<()> {

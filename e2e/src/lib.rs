@@ -13,6 +13,7 @@
 //! | [`component`], [`container`] | Its programs there, as Pods and as processes |
 //! | [`seed`], [`demo`] | The seed's Services, and everything shown |
 //! | [`flows`] | What a Service must do, packet by packet, and whether ours and kube-proxy do it |
+//! | [`conformance`] | Kubernetes' own tests on a cluster with ours, or kube-proxy, as its service proxy |
 //! | [`bench`] | How fast and how large, beside the API server's own floor and a peer |
 //!
 //! Nothing here is simulated: etcd, the API server, the kubelets and containerd are the real programs. What is unusual
@@ -24,6 +25,7 @@ pub mod cgroup;
 pub mod chart;
 pub mod cluster;
 pub mod component;
+pub mod conformance;
 pub mod container;
 pub mod control_plane;
 pub mod demo;
@@ -32,6 +34,8 @@ pub mod forward;
 pub(crate) mod foundation;
 pub mod images;
 pub mod install;
+pub(crate) mod instance_lock;
+pub(crate) mod interruption;
 pub mod kubeconfig;
 pub mod local_images;
 pub mod machine;

@@ -67,7 +67,11 @@ impl PenstockImage {
     }
 }
 
-async fn ctr(cluster: &Cluster, place: Place, args: &[&str]) -> Result<String> {
+/// Runs `ctr images` on a node.
+///
+/// # Errors
+/// With what it said.
+pub(crate) async fn ctr(cluster: &Cluster, place: Place, args: &[&str]) -> Result<String> {
     let command = [&["ctr", "--address", SOCKET, "--namespace", "k8s.io", "images"], args].concat();
     let output = cluster.run_in(place, &command).await?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -88,7 +92,7 @@ fn write(tag: &str, base: &Path, programs: &[PathBuf], archive: &Path) -> Result
     let layer = work.path().join("programs.tar");
     pack(&work.path().join("root"), &layer)?;
     let fresh = archive.with_extension("fresh");
-    Archive { tag, layers: &[base, &layer], command: &[] }.write(&fresh)?;
+    Archive { tags: &[tag], layers: &[base, &layer], entrypoint: &[], command: &[] }.write(&fresh)?;
     fs::rename(&fresh, archive).with_context(|| format!("write {}", archive.display()))
 }
 

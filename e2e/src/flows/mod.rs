@@ -24,19 +24,18 @@ pub mod report;
 pub mod service;
 pub mod table;
 
-use std::fs::{self, File};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use nix::fcntl::{Flock, FlockArg};
-use tokio::signal::unix::{SignalKind, signal};
+use anyhow::{Context, Result, anyhow, ensure};
 
+use crate::instance_lock::only_one;
+use crate::interruption::interrupted;
 use crate::packages;
 use crate::process::Process;
 use crate::progress::{say, step_async};
 use crate::teardown;
-use crate::tools::{Tools, cache_dir};
+use crate::tools::Tools;
 use crate::topology::Topology;
 use crate::wait::{Look, until};
 
@@ -132,26 +131,6 @@ fn selection(only: Option<&str>) -> Result<Vec<Numbered>> {
     }
     cases.retain(|numbered| !numbered.case.flows.is_empty());
     Ok(cases)
-}
-
-/// A second run under the same name would take down the first one's lab.
-pub(crate) fn only_one(topology: &Topology) -> Result<Flock<File>> {
-    let path = cache_dir()?.join(format!("flows-{topology}.lock"));
-    fs::create_dir_all(cache_dir()?).context("make the cache directory")?;
-    let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
-        anyhow!("another run with the lab {topology} is under way ({errno}); wait for it or give this one another --name")
-    })
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-pub(crate) async fn interrupted<T>() -> Result<T> {
-    let mut terminated = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminated.recv() => {}
-    }
-    bail!("interrupted")
 }
 
 async fn all_runs(flags: &Flags, topology: &Topology, cases: &[Numbered], rows: &[Row]) -> Result<Vec<Run>> {

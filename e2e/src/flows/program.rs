@@ -165,6 +165,19 @@ fn penstock_args(lab: &Lab, node: Place, mode: Mode) -> Vec<String> {
 }
 
 fn kube_proxy_args(lab: &Lab, node: Place, mode: Mode, kubeconfig: &Path) -> Result<Vec<String>> {
+    kube_proxy_config(&lab.cluster.topology().state_dir(), node, mode, kubeconfig)
+}
+
+/// Writes kube-proxy's configuration for a node into `directory`, and returns its arguments.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(crate) fn kube_proxy_config(
+    directory: &Path,
+    node: Place,
+    mode: Mode,
+    kubeconfig: &Path,
+) -> Result<Vec<String>> {
     let config = json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
@@ -178,7 +191,7 @@ fn kube_proxy_args(lab: &Lab, node: Place, mode: Mode, kubeconfig: &Path) -> Res
         "conntrack": { "maxPerCore": 0, "min": 0 },
         "oomScoreAdj": 0,
     });
-    let file = lab.cluster.topology().state_dir().join(format!("{}-kube-proxy.yaml", node.name()));
+    let file = directory.join(format!("{}-kube-proxy.yaml", node.name()));
     fs::write(&file, config.to_string()).with_context(|| format!("write {}", file.display()))?;
     Ok(vec![format!("--config={}", file.display())])
 }

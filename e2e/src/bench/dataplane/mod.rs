@@ -35,7 +35,8 @@ use anyhow::{Result, ensure};
 
 use super::Flags;
 use crate::flows::program::Installed;
-use crate::flows::{interrupted, only_one};
+use crate::instance_lock::only_one;
+use crate::interruption::interrupted;
 use crate::packages;
 use crate::progress::{say, step_async};
 use crate::teardown;
