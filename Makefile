@@ -1,6 +1,6 @@
 # What everyone runs. Each target shows its progress, ends by itself and returns non-zero on failure.
 
-.PHONY: help demo test flows chaos bench down status build crds fmt lint
+.PHONY: help demo test flows conformance chaos bench down status build crds fmt lint
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -8,7 +8,7 @@ RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 DEBUG = $(or $(CARGO_TARGET_DIR),target)/debug
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: prerequisites machine ## Bring up a real cluster with Penstock and the seed's Services, and show who answers (as root)
 	cargo build --release --workspace --bins
@@ -38,6 +38,12 @@ MODE = nftables
 flows: prerequisites machine ## Send packets to Services of every kind through penstock-node and kube-proxy, and compare (as root)
 	cargo build --workspace --bins
 	$(DEBUG)/penstock-e2e flows --mode $(MODE) $(FLOWS)
+
+# A cluster of its own, which is taken down at the end. CONFORMANCE takes flags: CONFORMANCE='--group services',
+# CONFORMANCE='--focus "session affinity"', CONFORMANCE='--proxy kube-proxy'.
+conformance: prerequisites machine ## Run Kubernetes' own tests of Services and load balancers on a cluster with Penstock (as root)
+	cargo build --workspace --bins
+	$(DEBUG)/penstock-e2e conformance --mode $(MODE) $(CONFORMANCE)
 
 # Nothing is written into the checkout. The operator's figures are taken on loopback; the dataplane's in a lab of network
 # namespaces, which takes root and some 35 minutes on two idle cores. BENCH takes an area and flags:
