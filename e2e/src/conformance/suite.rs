@@ -116,6 +116,7 @@ impl Suite<'_> {
             format!("--focus={focus}"),
             format!("--skip={skip}"),
             "--no-color".into(),
+            "--silence-skips".into(),
             format!("--timeout={}s", LIMIT.as_secs()),
             format!("--output-dir={results}"),
             format!("--json-report={report}"),
