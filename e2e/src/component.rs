@@ -31,6 +31,9 @@ pub struct Component {
     pub port: u16,
 }
 
+/// The label of the node agent.
+pub const NODE_AGENT: &str = "node";
+
 /// The operator.
 pub const OPERATOR: Component =
     Component { name: "penstock-operator", label: "operator", node: None, port: 9780 };
@@ -42,7 +45,7 @@ pub const fn announcer(node: Place) -> Component {
 
 /// The node agent of a node.
 pub const fn node_agent(node: Place) -> Component {
-    Component { name: "penstock-node", label: "node", node: Some(node), port: 9782 }
+    Component { name: "penstock-node", label: NODE_AGENT, node: Some(node), port: 9782 }
 }
 
 /// Every program of ours in every place.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::chart::{Chart, NAMESPACE};
 use crate::cluster::{Cluster, output};
-use crate::component::{COMPONENTS, logs};
+use crate::component::{COMPONENTS, Component, NODE_AGENT, logs};
 use crate::images::Images;
 use crate::penstock_image::PenstockImage;
 use crate::progress::step_async;
@@ -19,13 +19,27 @@ use crate::topology::{API_PORT, CONTROL_PLANE, Place, pod_cidrs, service_cidrs};
 /// # Errors
 /// One sentence about what failed, with the Pods and the ends of their logs.
 pub async fn install(cluster: &Cluster) -> Result<()> {
+    install_components(cluster, &COMPONENTS).await
+}
+
+/// [`install`] without the node agent, for a cluster whose nodes have kube-proxy.
+///
+/// # Errors
+/// As [`install`].
+pub async fn install_beside_kube_proxy(cluster: &Cluster) -> Result<()> {
+    let others: Vec<Component> =
+        COMPONENTS.into_iter().filter(|component| component.label != NODE_AGENT).collect();
+    install_components(cluster, &others).await
+}
+
+async fn install_components(cluster: &Cluster, components: &[Component]) -> Result<()> {
     let image = step_async("make Penstock's image and import it", image(cluster)).await?;
     step_async("install the chart and wait for its Pods", async {
-        if let Err(error) = upgrade(cluster, &values(&image)).await {
+        if let Err(error) = upgrade(cluster, &values(&image, components)).await {
             bail!("{error:#}\n{}", state(cluster).await);
         }
         apply(cluster, "manifests/penstock/pool.yaml").await?;
-        for component in COMPONENTS {
+        for component in components {
             component.wait_until_ready(cluster).await?;
         }
         Ok(())
@@ -42,9 +56,10 @@ async fn image(cluster: &Cluster) -> Result<PenstockImage> {
     Ok(image)
 }
 
-/// What a user of such a cluster would write. The node agent is the only one here who makes ClusterIPs work.
-fn values(image: &PenstockImage) -> Value {
+/// What a user of such a cluster would write. Without kube-proxy the node agent is the only one who makes ClusterIPs work.
+fn values(image: &PenstockImage, components: &[Component]) -> Value {
     json!({
+        "node": { "enabled": components.iter().any(|component| component.label == NODE_AGENT) },
         "image": { "tag": image.tag() },
         "apiServer": { "host": CONTROL_PLANE.v4.to_string(), "port": API_PORT },
         "clusterCIDR": pod_cidrs(),
@@ -68,7 +83,7 @@ async fn state(cluster: &Cluster) -> String {
     let mut text = cluster.kubectl(&pods).await.unwrap_or_else(|error| error.to_string());
     let events = ["get", "events", "--namespace", NAMESPACE, "--field-selector=type=Warning"];
     text += &cluster.kubectl(&events).await.unwrap_or_else(|error| error.to_string());
-    for label in ["operator", "announcer", "node"] {
+    for label in ["operator", "announcer", NODE_AGENT] {
         text += &logs(cluster, label).await;
     }
     text

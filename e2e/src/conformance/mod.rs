@@ -47,8 +47,7 @@ pub struct Flags {
     /// With what.
     #[arg(long, value_enum, default_value_t = Mode::Nftables)]
     mode: Mode,
-    /// Which tests; may be given more than once. Without it: all groups with ours, `services` with kube-proxy, since
-    /// nobody gives Services an address then.
+    /// Which tests; may be given more than once. Without it all groups.
     #[arg(long = "group", value_enum)]
     groups: Vec<Group>,
     /// Of these only tests whose names this regular expression (Go's) finds.
@@ -114,7 +113,8 @@ async fn on_a_cluster(flags: &Flags, topology: &Topology, results: &Path) -> Res
     flags.proxy.start(&cluster, flags.mode).await?;
     step_async("start the cluster's DNS", dns::start(&cluster, &program)).await?;
     let mut runs = Vec::new();
-    for group in groups(flags) {
+    let groups = if flags.groups.is_empty() { &Group::ALL } else { flags.groups.as_slice() };
+    for group in groups.iter().copied() {
         let focus = flags.focus.as_deref();
         let suite = Suite { program: &program, group, focus, processes: flags.procs, results };
         runs.push(Run { group, verdicts: run_suite(&suite, &cluster).await? });
@@ -126,14 +126,6 @@ async fn run_suite(suite: &Suite<'_>, cluster: &Cluster) -> Result<Vec<Verdict>>
     say(&format!("what the tests say is in {}", suite.log().display()));
     let what = format!("run Kubernetes' own tests, group {}", suite.group);
     step_async(what, suite.run(cluster)).await
-}
-
-fn groups(flags: &Flags) -> Vec<Group> {
-    match (flags.groups.as_slice(), flags.proxy) {
-        ([], Proxy::Penstock) => vec![Group::Services, Group::LoadBalancers],
-        ([], Proxy::KubeProxy) => vec![Group::Services],
-        (chosen, _) => chosen.to_vec(),
-    }
 }
 
 /// Where the lists are in the checkout that this program was built from.

@@ -22,7 +22,7 @@ const READY: Duration = Duration::from_secs(60);
 pub enum Proxy {
     /// penstock-node, with operator and announcer, as the chart installs them.
     Penstock,
-    /// kube-proxy of the cluster's Kubernetes, on both nodes.
+    /// kube-proxy of the cluster's Kubernetes, on both nodes, and operator and announcer beside it.
     KubeProxy,
 }
 
@@ -63,7 +63,11 @@ impl Proxy {
                 install::install(cluster).await?;
                 install::apply(cluster, "manifests/conformance/policy.yaml").await
             }
-            Self::KubeProxy => step_async("start kube-proxy on both nodes", kube_proxy(cluster, mode)).await,
+            Self::KubeProxy => {
+                step_async("start kube-proxy on both nodes", kube_proxy(cluster, mode)).await?;
+                // Load balancers get their addresses from the same hands, so that the proxies alone differ.
+                install::install_beside_kube_proxy(cluster).await
+            }
         }
     }
 }

@@ -39,6 +39,9 @@ impl fmt::Display for Group {
 }
 
 impl Group {
+    /// All of them, in the order in which they are run.
+    pub const ALL: [Self; 2] = [Self::Services, Self::LoadBalancers];
+
     /// Regular expressions on the tests' names: those to run, and of these those not to.
     fn expressions(self) -> (&'static str, String) {
         match self {
