@@ -112,8 +112,9 @@ impl Record {
         self.parts.get(part)?.get(name)
     }
 
-    /// Replaces what is recorded of a part. The reasons of tests that still do not pass stay.
-    pub fn replace(&mut self, part: &Part, verdicts: &[Verdict]) {
+    /// Replaces what is recorded of a part, or, where not the whole of it was run, of these tests. The reasons of tests
+    /// that still do not pass stay.
+    pub fn replace(&mut self, part: &Part, verdicts: &[Verdict], whole: bool) {
         let before = self.parts.remove(part).unwrap_or_default();
         let entry = |verdict: &Verdict| {
             let known = before.get(&verdict.name).filter(|entry| entry.outcome == verdict.outcome);
@@ -125,7 +126,9 @@ impl Record {
             };
             (verdict.name.clone(), Entry { outcome: verdict.outcome, reason })
         };
-        self.parts.insert(part.clone(), verdicts.iter().map(entry).collect());
+        let mut tests = if whole { BTreeMap::new() } else { before.clone() };
+        tests.extend(verdicts.iter().map(entry));
+        self.parts.insert(part.clone(), tests);
     }
 }
 
@@ -201,6 +204,7 @@ mod tests {
                 verdict("c", Outcome::Failed, "new"),
                 verdict("d", Outcome::Skipped, "3 | nodes"),
             ],
+            true,
         );
         assert_eq!(
             record.text(),
@@ -208,6 +212,16 @@ mod tests {
              nftables services passed | b\nnftables services failed | c | not explained yet\n\
              nftables services skipped | d | 3 / nodes\n"
         );
+    }
+
+    #[test]
+    fn recording_some_tests_leaves_the_others() {
+        let mut record =
+            Record::parse("nftables services passed | a\nnftables services passed | b\n").unwrap();
+        let part = Part::new(Mode::Nftables, Group::Services);
+        record.replace(&part, &[verdict("b", Outcome::Failed, "")], false);
+        let text = "\nnftables services passed | a\nnftables services failed | b | not explained yet\n";
+        assert_eq!(record.text(), text);
     }
 
     #[test]

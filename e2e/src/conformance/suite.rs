@@ -112,7 +112,7 @@ impl Suite<'_> {
 
     fn arguments(&self, kubeconfig: &Path, kubectl: &Path) -> Vec<String> {
         let (focus, skip) = self.group.expressions();
-        let focus = self.focus.map_or(focus.to_owned(), |only| format!("{focus}.*({only})"));
+        let focus = narrowed(focus, self.focus);
         let (results, report) = (path(self.results), format!("{}.json", self.group));
         vec![
             format!("--procs={}", self.processes),
@@ -132,6 +132,11 @@ impl Suite<'_> {
             "--disable-log-dump".into(),
         ]
     }
+}
+
+/// Names that the group's expression finds, and behind that the chosen one.
+fn narrowed(group: &str, only: Option<&str>) -> String {
+    only.map_or(group.to_owned(), |only| format!("{group}.*({only})"))
 }
 
 /// The administrator's kubeconfig with the address that the client reaches: the other leads to a door on this machine.
@@ -156,4 +161,24 @@ fn remove(file: &Path) -> Result<()> {
 
 fn path(path: &Path) -> String {
     path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_tests_are_only_run_of_load_balancers() {
+        let (focus, skip) = Group::Services.expressions();
+        assert!(skip.contains(r"\[Slow\]") && !focus.contains("LoadBalancers"));
+        let (focus, skip) = Group::LoadBalancers.expressions();
+        assert!(!skip.contains(r"\[Slow\]") && focus.contains("LoadBalancers"));
+        assert!(Group::ALL.iter().all(|group| group.expressions().1.ends_with(NEVER)));
+    }
+
+    #[test]
+    fn a_focus_narrows_the_group() {
+        assert_eq!(narrowed("Services ", None), "Services ");
+        assert_eq!(narrowed("Services ", Some("a|b")), "Services .*(a|b)");
+    }
 }
