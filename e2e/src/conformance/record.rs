@@ -34,8 +34,8 @@ impl Part {
 /// What came of a test, and why it did not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// What came of it.
-    pub outcome: Outcome,
+    /// What came of it; nothing where that depends on chance, which somebody has to have written there.
+    pub outcome: Option<Outcome>,
     /// Why it did not pass; empty where it did.
     pub reason: String,
 }
@@ -117,14 +117,19 @@ impl Record {
     pub fn replace(&mut self, part: &Part, verdicts: &[Verdict], whole: bool) {
         let before = self.parts.remove(part).unwrap_or_default();
         let entry = |verdict: &Verdict| {
-            let known = before.get(&verdict.name).filter(|entry| entry.outcome == verdict.outcome);
+            let known = before.get(&verdict.name);
+            if let Some(entry) = known.filter(|entry| entry.outcome.is_none()) {
+                return (verdict.name.clone(), entry.clone());
+            }
+            let outcome = Some(verdict.outcome);
+            let known = known.filter(|entry| entry.outcome == outcome);
             let reason = match (verdict.outcome, known) {
                 (Outcome::Passed, _) => String::new(),
                 (_, Some(entry)) => entry.reason.clone(),
                 (Outcome::Skipped, None) => verdict.message.replace(" | ", " / "),
                 (Outcome::Failed, None) => UNEXPLAINED.to_owned(),
             };
-            (verdict.name.clone(), Entry { outcome: verdict.outcome, reason })
+            (verdict.name.clone(), Entry { outcome, reason })
         };
         let mut tests = if whole { BTreeMap::new() } else { before.clone() };
         tests.extend(verdicts.iter().map(entry));
@@ -137,7 +142,7 @@ fn parse_line(line: &str) -> Option<(Part, String, Entry)> {
     let mut words = fields.next()?.split(' ');
     let (mode, group, outcome) = (words.next()?, words.next()?, outcome(words.next()?)?);
     let (name, reason) = (fields.next()?, fields.next().unwrap_or_default());
-    let explained = reason.is_empty() == (outcome == Outcome::Passed);
+    let explained = reason.is_empty() == (outcome == Some(Outcome::Passed));
     let whole = words.next().is_none() && fields.next().is_none() && !name.is_empty() && explained;
     whole.then(|| {
         let part = Part { mode: mode.to_owned(), group: group.to_owned() };
@@ -146,16 +151,19 @@ fn parse_line(line: &str) -> Option<(Part, String, Entry)> {
 }
 
 /// How an outcome is written.
-pub fn word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Passed => "passed",
-        Outcome::Failed => "failed",
-        Outcome::Skipped => "skipped",
-    }
+const WORDS: [(&str, Option<Outcome>); 4] = [
+    ("passed", Some(Outcome::Passed)),
+    ("failed", Some(Outcome::Failed)),
+    ("skipped", Some(Outcome::Skipped)),
+    ("varies", None),
+];
+
+fn word(outcome: Option<Outcome>) -> &'static str {
+    WORDS.iter().find(|(_, meant)| *meant == outcome).map_or("varies", |(word, _)| word)
 }
 
-fn outcome(word_: &str) -> Option<Outcome> {
-    [Outcome::Passed, Outcome::Failed, Outcome::Skipped].into_iter().find(|outcome| word(*outcome) == word_)
+fn outcome(word: &str) -> Option<Option<Outcome>> {
+    WORDS.iter().find(|(known, _)| *known == word).map(|(_, meant)| *meant)
 }
 
 #[cfg(test)]
@@ -212,6 +220,16 @@ mod tests {
              nftables services passed | b\nnftables services failed | c | not explained yet\n\
              nftables services skipped | d | 3 / nodes\n"
         );
+    }
+
+    #[test]
+    fn what_depends_on_chance_stays_written_so() {
+        let text = "\nnftables services varies | a | placement\n";
+        let mut record = Record::parse(text).unwrap();
+        let part = Part::new(Mode::Nftables, Group::Services);
+        record.replace(&part, &[verdict("a", Outcome::Passed, "")], true);
+        assert_eq!(record.text(), text);
+        assert!(Record::parse("nftables services varies | a").is_err(), "without a reason");
     }
 
     #[test]
