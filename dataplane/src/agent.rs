@@ -17,7 +17,7 @@ use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery, networking:
 use kube::{Api, Client, runtime::watcher};
 use penstock_crds::ExternalIPPolicy;
 use penstock_model::{Change, Flow, HealthCheck, ObjectKey, ServiceIndex};
-use penstock_runtime::{Readiness, Update, optional_updates, updates};
+use penstock_runtime::{Readiness, Update, optional_updates, trimmed_updates, updates};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Applied, ApplyError, Backend, Metrics, Sync, external_ip_policies::ExternalIpPolicies, nftables::Touched,
     refusal_log::RefusalLog, repair::Repair, service_cidrs::ServiceCidrs, stale_flow_queue::StaleFlowQueue,
+    trim,
 };
 
 /// How many events that are ready are taken into one transaction at most.
@@ -61,8 +62,10 @@ pub enum Event {
 pub fn events(client: &Client) -> impl Stream<Item = Event> + Send + use<> {
     let services = watcher::Config::default().labels("!service.kubernetes.io/service-proxy-name");
     let slices = watcher::Config::default().labels("!service.kubernetes.io/headless");
-    let services = updates(Api::all(client.clone()), services).map(|u| Event::Service(Box::new(u)));
-    let slices = updates(Api::all(client.clone()), slices).map(|u| Event::Slice(Box::new(u)));
+    let services = trimmed_updates(Api::all(client.clone()), services, trim::service)
+        .map(|u| Event::Service(Box::new(u)));
+    let slices =
+        trimmed_updates(Api::all(client.clone()), slices, trim::slice).map(|u| Event::Slice(Box::new(u)));
     let nodes =
         updates(Api::all(client.clone()), watcher::Config::default()).map(|u| Event::Node(Box::new(u)));
     let policies = optional_updates(Api::all(client.clone()), watcher::Config::default());

@@ -10,6 +10,7 @@ mod conntrack;
 mod external_ip_policies;
 mod flags;
 mod foreign_rules;
+mod freed_memory;
 pub mod health_check;
 mod health_report;
 mod http_port;
@@ -29,6 +30,7 @@ mod repair;
 mod service_cidrs;
 mod service_events;
 mod stale_flow_queue;
+mod trim;
 
 pub use agent::{Agent, Event, HealthChecks, events};
 pub use backend::{Applied, ApplyError, Backend, Programmed};

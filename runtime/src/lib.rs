@@ -20,4 +20,4 @@ pub use logging::{LogFormat, LoggingError, init as init_telemetry};
 pub use optional_watch::optional_updates;
 pub use shutdown::{ShutdownError, on_signal as shutdown_on_signal};
 pub use spans::{SpansError, TelemetryGuard};
-pub use watch::{Update, readable_updates, updates, watch};
+pub use watch::{Update, readable_updates, trimmed_updates, updates, watch};

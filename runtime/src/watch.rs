@@ -62,9 +62,24 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default,
 {
+    trimmed_updates(api, config, |_| ())
+}
+
+/// As [`updates`], of objects from which `trim` takes what nobody looks at, as soon as each has arrived: a list of thousands
+/// is held whole until its last page is there.
+pub fn trimmed_updates<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    trim: impl FnMut(&mut K) + Send,
+) -> impl Stream<Item = Update<K>> + Send
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K::DynamicType: Default,
+{
     let kind = K::kind(&K::DynamicType::default()).into_owned();
     let mut listed = Vec::new();
     watch(api, config)
+        .modify(trim)
         .map(move |event| match event {
             Ok(event) => collect(&mut listed, event),
             Err(error) => {

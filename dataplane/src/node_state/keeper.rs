@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::{NodeState, StateFile};
+use crate::freed_memory;
 
 /// Writing costs what all Services cost: at most once in this time.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -88,6 +89,8 @@ async fn write(file: StateFile, state: NodeState, worked: bool) -> (StateFile, N
     let keep = file.clone();
     let written = spawn_blocking(move || {
         let result = file.write(&state, Timestamp::now());
+        // As it follows each load soon, that is done here too, and not more often.
+        freed_memory::give_back();
         (file, state, result)
     });
     let Ok((file, state, result)) = written.await else {
