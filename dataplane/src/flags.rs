@@ -6,7 +6,10 @@ use ipnet::IpNet;
 use penstock_model::{ExternalIpPolicy, IndexConfig};
 use penstock_runtime::ProcessFlags;
 
-use crate::{BindAddress, NodePortAddress, NodePortAddressError, nftables::TableConfig, node_port_addresses};
+use crate::{
+    BindAddress, NodePortAddress, NodePortAddressError, mode::WantedMode, nftables::TableConfig,
+    node_port_addresses,
+};
 
 /// What the node agent is told when it starts.
 #[derive(Clone, Debug, clap::Args)]
@@ -14,6 +17,10 @@ pub struct Flags {
     /// Flags of every process.
     #[command(flatten)]
     pub process: ProcessFlags,
+
+    /// With what to forward. The rules of another mode are removed once those of this one stand.
+    #[arg(long, value_enum, default_value = "nftables")]
+    pub mode: WantedMode,
 
     /// The Pod ranges, of both families: traffic to a ClusterIP from elsewhere is masqueraded.
     #[arg(long, value_delimiter = ',', value_parser = cidr)]

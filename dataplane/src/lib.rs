@@ -18,6 +18,7 @@ mod kernel_chains;
 mod kube_proxy_metrics;
 mod legacy_iptables;
 mod metrics;
+pub mod mode;
 mod netfilter;
 pub mod nftables;
 mod node_port_addresses;

@@ -10,9 +10,9 @@ use futures::{
 };
 use penstock_model::ServiceIndex;
 use penstock_node::{
-    Agent, Conntrack, Event, Flags, ForeignRules, KernelChains, Metrics, NetworkNamespace, NodeServers,
-    Progress, ServiceEvents, events, health_check,
-    nftables::{self, Nft, Nftables, TableWatch},
+    Agent, Backend, Conntrack, Event, Flags, ForeignRules, KernelChains, Metrics, NetworkNamespace,
+    NodeServers, Progress, ServiceEvents, events, health_check,
+    mode::{AnyBackend, HandOver, RuleSet, choose},
     node_state::{PATIENCE, Recorded, StateFile, heard_at_start, restore},
     proxy_health::Now,
 };
@@ -37,7 +37,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Removes the table `inet penstock` and the state file, and nothing else.
+    /// Removes what every mode has put into the kernel, and the state file, and nothing else.
     Cleanup,
 }
 
@@ -49,7 +49,7 @@ async fn main() -> ExitCode {
 async fn execute(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Some(Command::Cleanup) => {
-            nftables::cleanup(&Nft::default()).await?;
+            remove_rules().await?;
             Ok(StateFile::new(&arguments.flags.state_file, "").remove()?)
         }
         None => {
@@ -62,21 +62,20 @@ async fn execute(arguments: Arguments) -> Result<()> {
 async fn run(flags: &Flags, node_name: String) -> Result<()> {
     let _telemetry = init_telemetry(&flags.process, "penstock-node")?;
     let until = shutdown_on_signal()?;
-    let nft = Nft::default();
-    nft.check().await.context("cannot program nftables: this needs the program nft and CAP_NET_ADMIN")?;
+    let (mode, backend) = choose(flags.mode, flags).await?;
     let client = penstock_runtime::client().await?;
     let telemetry = Telemetry::new(env!("CARGO_PKG_VERSION"));
     let progress = Progress::new(&node_name, Now::read().wall);
     let metrics = metrics(&telemetry, &progress);
-    let server = serve(flags, &telemetry, &progress, &until);
-    let (table, own) = TableWatch::open(&NetworkNamespace::Own)?;
-    let mut backend = Nftables::new(nft, flags.table_config()).known_to(own);
+    let server = serve(flags, mode.name(), &telemetry, &progress, &until);
+    let standing = kernel_chains(&metrics).await.map(|chains| RuleSet::standing(&chains));
+    let (backend, touches) = backend.watched()?;
+    let mut backend = hand_over(backend, standing.as_deref());
     let file = StateFile::new(&flags.state_file, &node_name);
     let (health, complaints) = (progress.health.clone(), ServiceEvents::start(client.clone(), &node_name));
     let events = events(&client).inspect(move |event| progress.heard(event, Now::read()));
-    let mut events = stream::select(table.into_stream().map(Event::Touched), events).boxed();
-    let heard =
-        start_without_api_server(kernel_chains(&metrics).await, &mut backend, &file, &mut events).await;
+    let mut events = stream::select(touches.map(Event::Touched), events).boxed();
+    let heard = start_without_api_server(standing.as_deref(), &mut backend, &file, &mut events).await;
     let (backend, kept) = Recorded::start(backend, file);
     let index = ServiceIndex::new(flags.index_config(node_name)?);
     let agent = Agent::new(index, backend, metrics, telemetry.readiness.clone());
@@ -97,12 +96,12 @@ async fn run(flags: &Flags, node_name: String) -> Result<()> {
 /// Starts what kubelets and dashboards ask. Returns the server without which the agent does not run.
 fn serve(
     flags: &Flags,
+    proxy_mode: &'static str,
     telemetry: &Telemetry,
     progress: &Progress,
     until: &CancellationToken,
 ) -> JoinHandle<Result<(), HttpError>> {
-    let servers =
-        NodeServers { progress: progress.clone(), telemetry: telemetry.clone(), proxy_mode: "nftables" };
+    let servers = NodeServers { progress: progress.clone(), telemetry: telemetry.clone(), proxy_mode };
     tokio::spawn(servers.run(flags.healthz_bind_address, flags.metrics_bind_address, until.clone()));
     tokio::spawn(telemetry.clone().serve(flags.process.http_address(9782), until.clone()))
 }
@@ -129,16 +128,34 @@ async fn kernel_chains(metrics: &Metrics) -> Option<KernelChains> {
     Some(chains)
 }
 
+/// What other modes have left goes when the backend serves. Where it is not known what stands, all is tried.
+fn hand_over(backend: AnyBackend, standing: Option<&[RuleSet]>) -> HandOver<AnyBackend> {
+    let own = RuleSet::of(&backend);
+    let others = standing.unwrap_or(&RuleSet::ALL).iter().copied().filter(|set| *set != own);
+    HandOver::new(backend, others.collect(), NetworkNamespace::Own)
+}
+
+/// What all modes own.
+async fn remove_rules() -> Result<()> {
+    let chains = KernelChains::read().await;
+    // Only what is known to stand needs the program that removes it.
+    let standing = chains.map_or_else(|_| RuleSet::ALL.into(), |chains| RuleSet::standing(&chains));
+    for set in standing {
+        set.remove(&NetworkNamespace::Own).await?;
+    }
+    Ok(())
+}
+
 /// A node without rules of ours, as after a boot, gets those that it had last if the API server is away. Returns what was
 /// heard meanwhile. What the API server says later takes their place in one step.
 async fn start_without_api_server(
-    chains: Option<KernelChains>,
-    backend: &mut Nftables,
+    standing: Option<&[RuleSet]>,
+    backend: &mut impl Backend,
     file: &StateFile,
     events: &mut BoxStream<'_, Event>,
 ) -> Vec<Event> {
     // Where it is not known whether there are rules, nothing may take their place.
-    if chains.is_none_or(|chains| chains.has_table("inet", "penstock")) {
+    if standing != Some(&[]) {
         return Vec::new();
     }
     let (heard, complete) = heard_at_start(events, PATIENCE).await;

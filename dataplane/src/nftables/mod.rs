@@ -158,6 +158,14 @@ impl Backend for Nftables {
     }
 }
 
+/// Finds out whether the kernel takes the rules, and changes nothing.
+///
+/// # Errors
+/// When nft cannot be run, or the kernel lacks what a rule needs, or the right is missing (CAP_NET_ADMIN).
+pub async fn probe(nft: &Nft, config: &TableConfig) -> Result<(), NftError> {
+    nft.check(&(table::remove() + &table::define(config))).await
+}
+
 /// Removes the table `inet penstock` and nothing else; it is no error if there is none.
 ///
 /// # Errors

@@ -67,18 +67,29 @@ impl Nft {
         Self { program: "ip".into(), arguments, patience: PATIENCE, namespace }
     }
 
+    /// `nft` in a network namespace.
+    #[must_use]
+    pub fn inside(namespace: &NetworkNamespace) -> Self {
+        match namespace {
+            NetworkNamespace::Own => Self::default(),
+            NetworkNamespace::Named(name) => Self::in_namespace(name),
+        }
+    }
+
     /// Where it works.
     #[must_use]
     pub fn namespace(&self) -> &NetworkNamespace {
         &self.namespace
     }
 
-    /// Finds out whether there is an `nft` that may read the kernel's tables.
+    /// Asks the kernel whether it would carry out a script, and changes nothing.
     ///
     /// # Errors
-    /// When it cannot be run, or lacks the right (CAP_NET_ADMIN).
-    pub async fn check(&self) -> Result<(), NftError> {
-        self.run("list tables\n").await
+    /// As [`Self::run`].
+    pub async fn check(&self, script: &str) -> Result<(), NftError> {
+        let mut checking = self.clone();
+        checking.arguments.push("--check".into());
+        checking.run(script).await
     }
 
     /// Carries out a script as one transaction.

@@ -1,0 +1,52 @@
+//! The backend that was chosen when the process started.
+
+use futures::{StreamExt, stream::BoxStream};
+use ipnet::IpNet;
+use penstock_model::Change;
+
+use crate::{
+    Applied, ApplyError, Backend, NetfilterError, NetworkNamespace,
+    nftables::{Nftables, TableWatch, Touched},
+};
+
+/// One of the backends.
+#[derive(Debug)]
+pub enum AnyBackend {
+    /// Of mode nftables.
+    Nftables(Nftables),
+}
+
+impl AnyBackend {
+    /// The backend, and what others change of its rules from now on.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn watched(self) -> Result<(Self, BoxStream<'static, Touched>), NetfilterError> {
+        match self {
+            Self::Nftables(backend) => {
+                let (table, own) = TableWatch::open(&NetworkNamespace::Own)?;
+                Ok((Self::Nftables(backend.known_to(own)), table.into_stream().boxed()))
+            }
+        }
+    }
+}
+
+impl Backend for AnyBackend {
+    async fn apply(&mut self, changes: &[Change]) -> Result<Applied, ApplyError> {
+        match self {
+            Self::Nftables(backend) => backend.apply(changes).await,
+        }
+    }
+
+    fn take_service_cidrs(&mut self, cidrs: Vec<IpNet>) {
+        match self {
+            Self::Nftables(backend) => backend.take_service_cidrs(cidrs),
+        }
+    }
+
+    async fn reload(&mut self, all: &[Change]) -> Result<Applied, ApplyError> {
+        match self {
+            Self::Nftables(backend) => backend.reload(all).await,
+        }
+    }
+}
