@@ -36,6 +36,9 @@ pub enum ApplyError {
     /// The batch of elements was not carried out.
     #[error("the netlink batch failed")]
     Netlink(#[from] crate::NetfilterError),
+    /// `iptables-restore` did not carry out its input.
+    #[error("iptables did not take the rules")]
+    Iptables(#[from] crate::iptables::IptablesError),
     /// It is not known what the kernel holds: [`Backend::reload`] comes first.
     #[error("changes were applied before the first load")]
     NotLoaded,

@@ -7,8 +7,8 @@ use penstock_model::{ExternalIpPolicy, IndexConfig};
 use penstock_runtime::ProcessFlags;
 
 use crate::{
-    BindAddress, NodePortAddress, NodePortAddressError, mode::WantedMode, nftables::TableConfig,
-    node_port_addresses,
+    BindAddress, NodePortAddress, NodePortAddressError, iptables::Variant, mode::WantedMode,
+    nftables::TableConfig, node_port_addresses,
 };
 
 /// What the node agent is told when it starts.
@@ -21,6 +21,10 @@ pub struct Flags {
     /// With what to forward. The rules of another mode are removed once those of this one stand.
     #[arg(long, value_enum, default_value = "nftables")]
     pub mode: WantedMode,
+
+    /// Which iptables, with mode iptables: as a rule the one that `iptables` is on this machine.
+    #[arg(long, value_enum)]
+    pub iptables_variant: Option<Variant>,
 
     /// The Pod ranges, of both families: traffic to a ClusterIP from elsewhere is masqueraded.
     #[arg(long, value_delimiter = ',', value_parser = cidr)]

@@ -14,6 +14,7 @@ mod freed_memory;
 pub mod health_check;
 mod health_report;
 mod http_port;
+pub mod iptables;
 mod kernel_chains;
 mod kube_proxy_metrics;
 mod legacy_iptables;

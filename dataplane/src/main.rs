@@ -138,10 +138,13 @@ fn hand_over(backend: AnyBackend, standing: Option<&[RuleSet]>) -> HandOver<AnyB
 /// What all modes own.
 async fn remove_rules() -> Result<()> {
     let chains = KernelChains::read().await;
-    // Only what is known to stand needs the program that removes it.
-    let standing = chains.map_or_else(|_| RuleSet::ALL.into(), |chains| RuleSet::standing(&chains));
-    for set in standing {
-        set.remove(&NetworkNamespace::Own).await?;
+    for set in RuleSet::ALL {
+        match (set.remove(&NetworkNamespace::Own).await, &chains) {
+            (Ok(()), _) => {}
+            // What does not stand does not need the program that removes it.
+            (Err(_), Ok(chains)) if !set.stands(chains) => {}
+            (Err(error), _) => return Err(error.into()),
+        }
     }
     Ok(())
 }

@@ -114,7 +114,7 @@ impl Metrics {
     /// Others changed the rules, or may have.
     pub(crate) fn touched(&self, by: &Touched) {
         let certainty = match by {
-            Touched::By { .. } => Certainty::seen,
+            Touched::By { .. } | Touched::Missing { .. } => Certainty::seen,
             Touched::Unknown => Certainty::possible,
         };
         self.touched.get_or_create(&TouchedBy { certainty }).inc();

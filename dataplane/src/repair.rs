@@ -32,7 +32,7 @@ impl Repair {
     /// Somebody changed the rules, or may have. Returns when they are loaded.
     pub(crate) fn touched(&mut self, by: &Touched, now: Instant) -> Instant {
         let longest = match by {
-            Touched::By { .. } => LONGEST,
+            Touched::By { .. } | Touched::Missing { .. } => LONGEST,
             Touched::Unknown => LONGEST_IN_DOUBT,
         };
         let pause = self.pause(now).min(longest);

@@ -6,6 +6,7 @@ use penstock_model::Change;
 
 use crate::{
     Applied, ApplyError, Backend, NetfilterError, NetworkNamespace,
+    iptables::{Iptables, Variant},
     nftables::{Nftables, TableWatch, Touched},
 };
 
@@ -14,6 +15,8 @@ use crate::{
 pub enum AnyBackend {
     /// Of mode nftables.
     Nftables(Nftables),
+    /// Of mode iptables.
+    Iptables(Variant, Iptables),
 }
 
 impl AnyBackend {
@@ -27,6 +30,10 @@ impl AnyBackend {
                 let (table, own) = TableWatch::open(&NetworkNamespace::Own)?;
                 Ok((Self::Nftables(backend.known_to(own)), table.into_stream().boxed()))
             }
+            Self::Iptables(variant, backend) => {
+                let finds = backend.canary().finds().map(|what| Touched::Missing { what });
+                Ok((Self::Iptables(variant, backend), finds.boxed()))
+            }
         }
     }
 }
@@ -35,18 +42,21 @@ impl Backend for AnyBackend {
     async fn apply(&mut self, changes: &[Change]) -> Result<Applied, ApplyError> {
         match self {
             Self::Nftables(backend) => backend.apply(changes).await,
+            Self::Iptables(_, backend) => backend.apply(changes).await,
         }
     }
 
     fn take_service_cidrs(&mut self, cidrs: Vec<IpNet>) {
         match self {
             Self::Nftables(backend) => backend.take_service_cidrs(cidrs),
+            Self::Iptables(_, backend) => backend.take_service_cidrs(cidrs),
         }
     }
 
     async fn reload(&mut self, all: &[Change]) -> Result<Applied, ApplyError> {
         match self {
             Self::Nftables(backend) => backend.reload(all).await,
+            Self::Iptables(_, backend) => backend.reload(all).await,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{AnyBackend, Mode, WantedMode};
 use crate::{
-    Flags,
+    Flags, NetworkNamespace,
+    iptables::{self, Iptables, IptablesError, Programs, Variant},
     nftables::{self, Nft, NftError},
 };
 
@@ -15,6 +16,13 @@ pub enum ModeError {
          nf_tables, nft_chain_nat, nft_fib_inet and nft_numgen"
     )]
     Nftables(#[from] NftError),
+    /// iptables.
+    #[error(
+        "mode iptables cannot be had: it needs the programs iptables-restore and ip6tables-restore (package iptables), \
+         CAP_NET_ADMIN and a kernel with nft_compat (variant nft) or ip_tables and ip6_tables (variant legacy), and with \
+         xt_nat, xt_MASQUERADE, xt_REJECT, xt_statistic, xt_recent, xt_conntrack, xt_addrtype, xt_mark and xt_comment"
+    )]
+    Iptables(#[from] IptablesError),
     /// This program lacks it.
     #[error("mode {0} cannot be had: this build of penstock-node does not have it; choose --mode nftables")]
     NotBuilt(Mode),
@@ -61,6 +69,16 @@ async fn probe(mode: Mode, flags: &Flags) -> Result<AnyBackend, ModeError> {
             nftables::probe(&nft, &config).await?;
             Ok(AnyBackend::Nftables(nftables::Nftables::new(nft, config)))
         }
-        Mode::Iptables | Mode::Ipvs => Err(ModeError::NotBuilt(mode)),
+        Mode::Iptables => {
+            let variant = match flags.iptables_variant {
+                Some(variant) => variant,
+                None => Variant::of_machine().await?,
+            };
+            let programs = Programs::new(variant, NetworkNamespace::Own);
+            iptables::probe(&programs).await?;
+            tracing::info!("iptables is iptables-{}", variant.name());
+            Ok(AnyBackend::Iptables(variant, Iptables::new(programs, flags.table_config())))
+        }
+        Mode::Ipvs => Err(ModeError::NotBuilt(mode)),
     }
 }

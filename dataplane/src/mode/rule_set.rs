@@ -1,8 +1,12 @@
 //! What a mode leaves in the kernel.
 
+use penstock_model::Family;
+
 use super::{AnyBackend, Mode};
 use crate::{
     KernelChains, NetworkNamespace,
+    iptables::{self, FIRST_CHAIN, IptablesError, Programs, Variant},
+    legacy_iptables,
     nftables::{self, Nft, NftError},
 };
 
@@ -11,6 +15,8 @@ use crate::{
 pub enum RuleSet {
     /// The table `inet penstock`.
     Nftables,
+    /// Chains of iptables, by its variant.
+    Iptables(Variant),
 }
 
 /// Why rules of ours still stand.
@@ -19,17 +25,22 @@ pub enum RemoveError {
     /// Those of nftables.
     #[error("cannot remove the table inet penstock")]
     Nftables(#[from] NftError),
+    /// Those of iptables.
+    #[error("cannot remove the chains PENSTOCK-… of iptables")]
+    Iptables(#[from] IptablesError),
 }
 
 impl RuleSet {
     /// All that there are.
-    pub const ALL: [Self; 1] = [Self::Nftables];
+    pub const ALL: [Self; 3] =
+        [Self::Nftables, Self::Iptables(Variant::Nft), Self::Iptables(Variant::Legacy)];
 
     /// The one that a backend writes.
     #[must_use]
     pub fn of(backend: &AnyBackend) -> Self {
         match backend {
             AnyBackend::Nftables(_) => Self::Nftables,
+            AnyBackend::Iptables(variant, _) => Self::Iptables(*variant),
         }
     }
 
@@ -38,6 +49,7 @@ impl RuleSet {
     pub fn mode(self) -> Mode {
         match self {
             Self::Nftables => Mode::Nftables,
+            Self::Iptables(_) => Mode::Iptables,
         }
     }
 
@@ -46,6 +58,12 @@ impl RuleSet {
     pub fn stands(self, chains: &KernelChains) -> bool {
         match self {
             Self::Nftables => chains.has_table("inet", "penstock"),
+            Self::Iptables(Variant::Nft) => {
+                ["ip", "ip6"].iter().any(|family| chains.has_chain(family, "nat", FIRST_CHAIN))
+            }
+            Self::Iptables(Variant::Legacy) => [Family::IPv4, Family::IPv6]
+                .into_iter()
+                .any(|family| legacy_iptables::has_nat_chain(family, FIRST_CHAIN).unwrap_or_default()),
         }
     }
 
@@ -62,6 +80,9 @@ impl RuleSet {
     pub async fn remove(self, namespace: &NetworkNamespace) -> Result<(), RemoveError> {
         match self {
             Self::Nftables => Ok(nftables::cleanup(&Nft::inside(namespace)).await?),
+            Self::Iptables(variant) => {
+                Ok(iptables::cleanup(&Programs::new(variant, namespace.clone())).await?)
+            }
         }
     }
 }

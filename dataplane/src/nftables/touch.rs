@@ -33,6 +33,11 @@ pub enum Touched {
     },
     /// More was committed than could be told; our table may be among it.
     Unknown,
+    /// Something is gone, and it is not known who took it away.
+    Missing {
+        /// What, in words.
+        what: String,
+    },
 }
 
 impl fmt::Display for Touched {
@@ -43,6 +48,7 @@ impl fmt::Display for Touched {
                 let (program, what) = (program.escape_debug(), what.escape_debug());
                 write!(f, "the program {program} (process {process}) changed {what}")
             }
+            Self::Missing { what } => write!(f, "{what} is missing"),
             Self::Unknown => {
                 f.write_str("some program may have changed them: more was committed than could be told")
             }

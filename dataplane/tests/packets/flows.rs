@@ -1,10 +1,12 @@
 //! The table of flows.
 
 use penstock_model::Protocol::{Tcp, Udp};
+use penstock_node::{iptables::Variant, mode::RuleSet};
 
 use crate::{
     flow::{Answers, Flow, answers, check_all, dropped, refused},
     lab::Sender::{Client, Node, P1},
+    mode::has_legacy,
     objects::Programmed,
 };
 
@@ -97,8 +99,25 @@ const NOT_OWNED: &[Flow] = &[
     dropped(Node, Udp, "[2001:db8:96::99]:80"),
 ];
 
+fn forwards_every_flow(set: RuleSet) {
+    let programmed = Programmed::of(set);
+    check_all(&programmed.lab, &[CLUSTER_IP, EXTERNAL, NO_ENDPOINTS, NOT_TAKEN, NOT_OWNED].concat());
+}
+
 #[test]
 fn nftables_forwards_every_flow() {
-    let programmed = Programmed::new();
-    check_all(&programmed.lab, &[CLUSTER_IP, EXTERNAL, NO_ENDPOINTS, NOT_TAKEN, NOT_OWNED].concat());
+    forwards_every_flow(RuleSet::Nftables);
+}
+
+#[test]
+fn iptables_forwards_every_flow() {
+    forwards_every_flow(RuleSet::Iptables(Variant::Nft));
+}
+
+/// Does nothing where the kernel has no legacy iptables, as most have none any longer.
+#[test]
+fn legacy_iptables_forwards_every_flow() {
+    if has_legacy() {
+        forwards_every_flow(RuleSet::Iptables(Variant::Legacy));
+    }
 }

@@ -16,6 +16,7 @@ mod history;
 mod invalid;
 mod lab;
 mod lifecycle;
+mod mode;
 mod namespace;
 mod node_ports;
 mod objects;

@@ -3,6 +3,8 @@
 use penstock_model::{ObjectKey, ServiceIndex};
 use penstock_node::{
     Backend, Conntrack, NetworkNamespace, StaleFlows,
+    iptables::{Iptables, Programs},
+    mode::{AnyBackend, RuleSet},
     nftables::{Nft, Nftables},
 };
 use serde_json::{Value, json};
@@ -16,19 +18,25 @@ pub(crate) struct Programmed {
     pub(crate) lab: Lab,
     /// What is programmed.
     pub(crate) index: ServiceIndex,
-    backend: Nftables,
+    backend: AnyBackend,
+    set: RuleSet,
     conntrack: Conntrack,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Programmed {
-    /// All Services of the flows.
+    /// All Services of the flows, in nftables.
     pub(crate) fn new() -> Self {
+        Self::of(RuleSet::Nftables)
+    }
+
+    /// All Services of the flows.
+    pub(crate) fn of(set: RuleSet) -> Self {
         let lab = Lab::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let backend = Nftables::new(Nft::in_namespace(lab.node.name()), table_config());
+        let backend = backend(set, lab.node.name());
         let conntrack = Conntrack::new(NetworkNamespace::Named(lab.node.name().into()));
-        let mut programmed = Self { lab, index: index(), backend, conntrack, runtime };
+        let mut programmed = Self { lab, index: index(), backend, set, conntrack, runtime };
         all_services(&mut programmed.index);
         programmed.reload();
         programmed
@@ -48,8 +56,8 @@ impl Programmed {
 
     /// Removes everything.
     pub(crate) fn cleanup(&self) {
-        let nft = Nft::in_namespace(self.lab.node.name());
-        self.runtime.block_on(penstock_node::nftables::cleanup(&nft)).unwrap();
+        let namespace = NetworkNamespace::Named(self.lab.node.name().into());
+        self.runtime.block_on(self.set.remove(&namespace)).unwrap();
     }
 
     /// Gives "web" these endpoints (IPv4).
@@ -70,6 +78,19 @@ impl Programmed {
             self.index.delete_slice(&ObjectKey::new("d", format!("{name}-{family}")));
         }
         self.apply();
+    }
+}
+
+/// One that writes a rule set into a namespace.
+pub(crate) fn backend(set: RuleSet, namespace: &str) -> AnyBackend {
+    match set {
+        RuleSet::Nftables => {
+            AnyBackend::Nftables(Nftables::new(Nft::in_namespace(namespace), table_config()))
+        }
+        RuleSet::Iptables(variant) => {
+            let programs = Programs::new(variant, NetworkNamespace::Named(namespace.to_owned()));
+            AnyBackend::Iptables(variant, Iptables::new(programs, table_config()))
+        }
     }
 }
 

@@ -1,0 +1,202 @@
+//! From one mode to another on a live node, and what iptables leaves and takes away.
+
+use std::{
+    fs::File,
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use nix::sched::{CloneFlags, setns};
+use penstock_model::Protocol::Tcp;
+use penstock_node::{
+    Backend, KernelChains, NetworkNamespace,
+    iptables::{self, Canary, Programs, Variant},
+    mode::{HandOver, RuleSet},
+};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    flow::{Expect, Flow, check_all},
+    lab::Sender::{Client, P1},
+    namespace::Namespace,
+    objects::{Programmed, backend},
+};
+
+const NFT: RuleSet = RuleSet::Iptables(Variant::Nft);
+const LEGACY: RuleSet = RuleSet::Iptables(Variant::Legacy);
+
+/// Whether the kernel has the legacy variant.
+pub(crate) fn has_legacy() -> bool {
+    let node = Namespace::new("legacy");
+    let words = ["netns", "exec", node.name(), "iptables-legacy", "-t", "nat", "-S"];
+    Command::new("ip").args(words).output().unwrap().status.success()
+}
+
+/// Runs a program of iptables and returns what it prints.
+fn run(node: &Namespace, line: &str) -> String {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let output = Command::new("ip").args(["netns", "exec", node.name()]).args(words).output().unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn standing(node: &Namespace) -> Vec<RuleSet> {
+    node.enter(|| {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        RuleSet::standing(&runtime.block_on(KernelChains::read()).unwrap())
+    })
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Connects without a pause until told to end; each connection has to come about. Returns how many did.
+fn connecting(from: &Namespace, to: SocketAddr, done: Arc<AtomicBool>) -> JoinHandle<u32> {
+    let inside = File::open(Path::new("/run/netns").join(from.name())).unwrap();
+    std::thread::spawn(move || {
+        setns(inside, CloneFlags::CLONE_NEWNET).unwrap();
+        let mut connections = 0;
+        while connections == 0 || !done.load(Ordering::Relaxed) {
+            // Without rules it would be rejected, dropped, or answered from outside, where nobody listens at this port.
+            TcpStream::connect_timeout(&to, Duration::from_secs(10)).unwrap();
+            connections += 1;
+        }
+        connections
+    })
+}
+
+/// From the rules that stand to those of each set in turn, and nothing but its own stands after each.
+fn change_modes(first: RuleSet, others: &[RuleSet]) {
+    let mut programmed = Programmed::of(first);
+    let all = programmed.index.all();
+    let node = &programmed.lab.node;
+    let done = Arc::new(AtomicBool::new(false));
+    let clients = [(&programmed.lab.p2, "10.96.0.10:443"), (&programmed.lab.client, "203.0.113.11:30443")];
+    let clients = clients.map(|(from, to)| connecting(from, to.parse().unwrap(), Arc::clone(&done)));
+    for set in others {
+        let left = standing(node);
+        let namespace = NetworkNamespace::Named(node.name().to_owned());
+        let mut next = HandOver::new(backend(*set, node.name()), left, namespace);
+        runtime().block_on(next.reload(&all)).unwrap();
+        assert_eq!(standing(node), [*set]);
+    }
+    done.store(true, Ordering::Relaxed);
+    clients.into_iter().for_each(|client| assert!(client.join().unwrap() > 0));
+}
+
+#[test]
+fn no_connection_fails_while_the_mode_changes() {
+    change_modes(RuleSet::Nftables, &[NFT, RuleSet::Nftables, NFT, RuleSet::Nftables]);
+}
+
+#[test]
+fn no_connection_fails_while_the_variant_changes() {
+    if has_legacy() {
+        change_modes(NFT, &[LEGACY, RuleSet::Nftables, LEGACY, NFT]);
+    }
+}
+
+#[test]
+fn no_connection_falls_between_two_loads_of_iptables() {
+    let mut programmed = Programmed::of(NFT);
+    let done = Arc::new(AtomicBool::new(false));
+    let client = connecting(&programmed.lab.p2, "10.96.0.10:443".parse().unwrap(), Arc::clone(&done));
+    for _ in 0..5 {
+        programmed.reload();
+    }
+    done.store(true, Ordering::Relaxed);
+    assert!(client.join().unwrap() > 0);
+}
+
+#[test]
+fn changes_of_iptables_are_seen_by_packets_and_leave_what_a_fresh_load_would() {
+    let mut programmed = Programmed::of(NFT);
+    let from = |from, to, expect| Flow { from, protocol: Tcp, to, expect };
+    programmed.set_web_endpoints(&["10.244.0.3"]);
+    let p2 = Expect::Answers(&[("p2", "10.244.0.2")]);
+    check_all(&programmed.lab, &[from(P1, "10.96.0.10:80", p2)]);
+    programmed.set_web_endpoints(&[]);
+    check_all(
+        &programmed.lab,
+        &[from(P1, "10.96.0.10:80", Expect::Refused), from(Client, "203.0.113.11:30080", Expect::Refused)],
+    );
+    programmed.set_web_endpoints(&["10.244.0.3"]);
+    programmed.delete("solo");
+    check_all(&programmed.lab, &[from(P1, "10.96.0.10:80", p2), from(P1, "10.96.0.11:80", Expect::Dropped)]);
+    let saved = |programmed: &Programmed| {
+        let tables = ["iptables-nft-save", "ip6tables-nft-save"].map(|save| run(&programmed.lab.node, save));
+        let mut lines: Vec<String> = tables
+            .iter()
+            .flat_map(|text| text.lines())
+            .filter(|line| line.contains("PENSTOCK"))
+            .map(str::to_owned)
+            .collect();
+        lines.sort();
+        lines
+    };
+    let changed = saved(&programmed);
+    programmed.reload();
+    assert_eq!(changed, saved(&programmed));
+}
+
+#[test]
+fn cleanup_of_iptables_leaves_what_others_have() {
+    for (set, program) in [(NFT, "iptables-nft"), (LEGACY, "iptables-legacy")] {
+        if set == LEGACY && !has_legacy() {
+            continue;
+        }
+        let mut programmed = Programmed::of(set);
+        let node = &programmed.lab.node;
+        for line in
+            ["-t nat -N FOREIGN", "-t nat -A PREROUTING -j FOREIGN", "-A FORWARD -s 192.0.2.1 -j DROP"]
+        {
+            run(node, &format!("{program} {line}"));
+        }
+        // Rules that come before ours do not stay there over a load.
+        run(node, &format!("{program} -t nat -I PREROUTING 1 -j RETURN"));
+        programmed.reload();
+        let node = &programmed.lab.node;
+        let rules = run(node, &format!("{program} -t nat -S PREROUTING"));
+        assert_eq!(rules.lines().nth(1), Some("-A PREROUTING -j PENSTOCK-SERVICES"));
+        programmed.cleanup();
+        let left = run(node, &format!("{program}-save"));
+        assert!(!left.contains("PENSTOCK"), "{left}");
+        let foreign =
+            ["-A PREROUTING -j FOREIGN", "-A PREROUTING -j RETURN", "-A FORWARD -s 192.0.2.1/32 -j DROP"];
+        assert!(foreign.iter().all(|rule| left.contains(rule)), "{left}");
+        assert_eq!(standing(node), []);
+        // There is nothing to remove now, which is no error.
+        programmed.cleanup();
+    }
+}
+
+#[test]
+fn a_flush_by_others_is_noticed() {
+    let programmed = Programmed::of(NFT);
+    let node = &programmed.lab.node;
+    let namespace = NetworkNamespace::Named(node.name().to_owned());
+    let canary = Canary::new(Programs::new(Variant::Nft, namespace));
+    let look = || runtime().block_on(canary.look()).unwrap();
+    assert_eq!(look(), None);
+    run(node, "ip6tables-nft -F FORWARD");
+    assert!(look().unwrap().contains("`FORWARD -j PENSTOCK-FORWARD` of the table filter (IPv6)"));
+}
+
+#[test]
+fn probing_leaves_nothing_and_says_what_is_missing() {
+    let node = Namespace::new("node");
+    let namespace = NetworkNamespace::Named(node.name().to_owned());
+    let programs = Programs::new(Variant::Nft, namespace);
+    runtime().block_on(iptables::probe(&programs)).unwrap();
+    assert!(!run(&node, "iptables-nft-save").contains("PENSTOCK"));
+    let nowhere = Programs::new(Variant::Nft, NetworkNamespace::Named("penstock-packets-none".into()));
+    assert!(runtime().block_on(iptables::probe(&nowhere)).is_err());
+}
