@@ -75,11 +75,11 @@ const NGINX_RECIPE: Recipe = Recipe {
     command: &["/usr/sbin/nginx", "-g", "daemon off;"],
 };
 
-/// What our own programs need beside themselves: the C library that they are linked with, and nft. No shell.
+/// What our own programs need beside themselves: the C library that they are linked with, nft and iptables. No shell.
 const PENSTOCK_BASE: Recipe = Recipe {
     name: "penstock-base",
     tag: "",
-    packages: &["libc6", "nftables"],
+    packages: &["libc6", "nftables", "iptables"],
     files: &[
         (
             "etc/passwd",

@@ -81,6 +81,8 @@ fn a_wrong_key_or_value_is_refused() {
         ("clusterDomain=cluster.local.", "clusterDomain"),
         ("clusterDomain=", "clusterDomain"),
         ("announcer.leaseSeconds=0", "leaseSeconds"),
+        ("node.mode=userspace", "mode"),
+        ("node.iptablesVariant=ebtables", "iptablesVariant"),
         ("node.nodePortAddresses=first", "nodePortAddresses"),
         ("node.stateDirectory=penstock", "stateDirectory"),
         ("node.healthzBindAddress=10256", "healthzBindAddress"),
@@ -193,6 +195,19 @@ fn the_operator_reads_exactly_the_secrets_that_are_named() {
     assert_eq!(bound["subjects"][0]["name"], "penstock-operator");
 }
 
+/// The legacy variant shares a lock with all others on the node, and opens raw sockets.
+#[test]
+fn mode_iptables_gets_what_it_needs() {
+    let objects = rendered(&["--set=node.mode=iptables", "--set=node.iptablesVariant=legacy"]);
+    let pod = pod(&objects, "DaemonSet", "penstock-node");
+    let node = &pod["containers"][0];
+    let args = node["args"].to_string();
+    assert!(args.contains("--mode=iptables") && args.contains("--iptables-variant=legacy"), "{args}");
+    assert_eq!(node["securityContext"]["capabilities"]["add"], serde_json::json!(["NET_ADMIN", "NET_RAW"]));
+    assert_eq!(node["volumeMounts"][1]["mountPath"], "/run/xtables.lock");
+    assert_eq!(pod["volumes"][1]["hostPath"]["type"], "FileOrCreate");
+}
+
 #[test]
 fn values_reach_the_programs() {
     let objects = rendered(&[
@@ -223,6 +238,7 @@ fn values_reach_the_programs() {
     ] {
         assert!(args.contains(arg), "{arg}: {args}");
     }
+    assert!(args.contains("--mode=nftables") && !args.contains("--iptables-variant"), "{args}");
     let env = node["env"].to_string();
     assert!(env.contains(r#"{"name":"KUBERNETES_SERVICE_HOST","value":"2001:db8::1"}"#), "{env}");
     assert!(env.contains(r#"{"name":"KUBERNETES_SERVICE_PORT","value":"6443"}"#), "{env}");

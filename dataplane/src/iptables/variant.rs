@@ -20,14 +20,16 @@ impl Variant {
     /// # Errors
     /// When there is none.
     pub async fn of_machine() -> Result<Self, IptablesError> {
-        let mut last = None;
+        let mut first = None;
         for program in ["iptables", "iptables-nft", "iptables-legacy"] {
             match Command::new(program).arg("--version").kill_on_drop(true).output().await {
                 Ok(output) => return Ok(Self::of_version(&String::from_utf8_lossy(&output.stdout))),
-                Err(source) => last = Some(IptablesError::Start { program: program.into(), source }),
+                Err(source) => {
+                    first.get_or_insert(IptablesError::Start { program: program.into(), source });
+                }
             }
         }
-        Err(last.unwrap_or(IptablesError::Unasked))
+        Err(first.unwrap_or(IptablesError::Unasked))
     }
 
     /// From what `iptables --version` prints: `iptables v1.8.9 (nf_tables)`. One from before 1.8 has no other variant.
