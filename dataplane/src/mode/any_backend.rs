@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug)]
 pub enum AnyBackend {
     /// Of mode nftables.
-    Nftables(Nftables),
+    Nftables(Box<Nftables>),
     /// Of mode iptables.
     Iptables(Variant, Iptables),
 }
@@ -28,7 +28,7 @@ impl AnyBackend {
         match self {
             Self::Nftables(backend) => {
                 let (table, own) = TableWatch::open(&NetworkNamespace::Own)?;
-                Ok((Self::Nftables(backend.known_to(own)), table.into_stream().boxed()))
+                Ok((Self::Nftables(Box::new(backend.known_to(own))), table.into_stream().boxed()))
             }
             Self::Iptables(variant, backend) => {
                 let finds = backend.canary().finds().map(|what| Touched::Missing { what });

@@ -67,7 +67,7 @@ async fn probe(mode: Mode, flags: &Flags) -> Result<AnyBackend, ModeError> {
         Mode::Nftables => {
             let (nft, config) = (Nft::default(), flags.table_config());
             nftables::probe(&nft, &config).await?;
-            Ok(AnyBackend::Nftables(nftables::Nftables::new(nft, config)))
+            Ok(AnyBackend::Nftables(Box::new(nftables::Nftables::new(nft, config))))
         }
         Mode::Iptables => {
             let variant = match flags.iptables_variant {

@@ -85,7 +85,8 @@ impl Programmed {
 pub(crate) fn backend(set: RuleSet, namespace: &str) -> AnyBackend {
     match set {
         RuleSet::Nftables => {
-            AnyBackend::Nftables(Nftables::new(Nft::in_namespace(namespace), table_config()))
+            let nft = Nft::in_namespace(namespace);
+            AnyBackend::Nftables(Box::new(Nftables::new(nft, table_config())))
         }
         RuleSet::Iptables(variant) => {
             let programs = Programs::new(variant, NetworkNamespace::Named(namespace.to_owned()));

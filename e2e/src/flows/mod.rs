@@ -44,7 +44,7 @@ use frontend::Addresses;
 use judgement::Outcome;
 use known::Known;
 use lab::Lab;
-use program::{Mode, Program};
+use program::{Means, Mode, Program, Variant};
 use report::{Report, Run};
 
 /// How long a program may take to forward what it was told. It bounds the wait for a broken one.
@@ -73,6 +73,9 @@ pub struct Flags {
     /// With what.
     #[arg(long, value_enum, default_value_t = Mode::Nftables)]
     mode: Mode,
+    /// Which iptables penstock-node uses with mode iptables; without this the one that the machine has by that name.
+    #[arg(long, value_enum)]
+    variant: Option<Variant>,
     /// Only rows with this in their names; * stands for any text.
     #[arg(long)]
     only: Option<String>,
@@ -144,7 +147,8 @@ async fn all_runs(flags: &Flags, topology: &Topology, cases: &[Numbered], rows: 
     programs.iter().try_for_each(|program| program.path().map(|_| ()))?;
     let mut runs = Vec::new();
     for program in programs {
-        let verdicts = one_run(*program, flags.mode, topology, cases, rows).await;
+        let means = Means { mode: flags.mode, variant: flags.variant };
+        let verdicts = one_run(*program, means, topology, cases, rows).await;
         runs.push(Run {
             program: *program,
             verdicts: verdicts.with_context(|| format!("{program} ({})", flags.mode))?,
@@ -157,14 +161,14 @@ async fn all_runs(flags: &Flags, topology: &Topology, cases: &[Numbered], rows: 
 /// The table against one program, in a lab of its own: nothing of another one's rules or connections is there.
 async fn one_run(
     program: Program,
-    mode: Mode,
+    means: Means,
     topology: &Topology,
     cases: &[Numbered],
     rows: &[Row],
 ) -> Result<Vec<judgement::Verdict>> {
     let lab = Lab::bring_up(topology).await?;
     let client = &lab.foundation.client;
-    let processes = program.start(&lab, mode).await?;
+    let processes = program.start(&lab, means).await?;
     let [first, last] = CANARIES.map(|addresses| Numbered { addresses, case: table::canary() });
     step_async(format!("start {program}"), programmed(&lab, &first, &processes)).await?;
     // Now that it runs it has to notice them. kube-proxy may miss those that are there when it starts: it has its node

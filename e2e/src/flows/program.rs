@@ -36,6 +36,30 @@ pub enum Mode {
     Ipvs,
 }
 
+/// Which iptables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Variant {
+    /// iptables-nft.
+    Nft,
+    /// iptables-legacy. Needs a kernel that has it.
+    Legacy,
+}
+
+/// What a program is told about how to forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Means {
+    /// With what.
+    pub mode: Mode,
+    /// With which iptables, for ours.
+    pub variant: Option<Variant>,
+}
+
+impl From<Mode> for Means {
+    fn from(mode: Mode) -> Self {
+        Self { mode, variant: None }
+    }
+}
+
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -75,8 +99,8 @@ impl Program {
     ///
     /// # Errors
     /// When an object cannot be made or the program cannot be started.
-    pub async fn start(self, lab: &Lab, mode: Mode) -> Result<Vec<Process>> {
-        let installed = self.install(lab, mode).await?;
+    pub async fn start(self, lab: &Lab, means: impl Into<Means>) -> Result<Vec<Process>> {
+        let installed = self.install(lab, means).await?;
         Place::NODES.into_iter().map(|node| installed.start(lab, node)).collect()
     }
 
@@ -84,13 +108,13 @@ impl Program {
     ///
     /// # Errors
     /// When an object cannot be made.
-    pub async fn install(self, lab: &Lab, mode: Mode) -> Result<Installed> {
+    pub async fn install(self, lab: &Lab, means: impl Into<Means>) -> Result<Installed> {
         let path = self.path()?;
         let kubeconfig = match self {
             Self::PenstockNode => install_penstock(lab).await?,
             Self::KubeProxy => lab.foundation.component_kubeconfig("kube-proxy", &server())?,
         };
-        Ok(Installed { program: self, mode, path, kubeconfig })
+        Ok(Installed { program: self, means: means.into(), path, kubeconfig })
     }
 }
 
@@ -98,7 +122,7 @@ impl Program {
 #[derive(Debug, Clone)]
 pub struct Installed {
     program: Program,
-    mode: Mode,
+    means: Means,
     path: PathBuf,
     kubeconfig: PathBuf,
 }
@@ -112,10 +136,10 @@ impl Installed {
         let kubeconfig = &self.kubeconfig;
         let (args, env) = match self.program {
             Program::PenstockNode => (
-                penstock_args(lab, node, self.mode),
+                penstock_args(lab, node, self.means),
                 vec![("KUBECONFIG".into(), kubeconfig.display().to_string())],
             ),
-            Program::KubeProxy => (kube_proxy_args(lab, node, self.mode, kubeconfig)?, Vec::new()),
+            Program::KubeProxy => (kube_proxy_args(lab, node, self.means.mode, kubeconfig)?, Vec::new()),
         };
         let name = format!("{}-{}", node.name(), self.program);
         let sandbox = lab.sandbox(node)?;
@@ -151,16 +175,20 @@ async fn install_penstock(lab: &Lab) -> Result<PathBuf> {
 }
 
 /// The default mode is left out, so that also an agent that has no other can be tried.
-fn penstock_args(lab: &Lab, node: Place, mode: Mode) -> Vec<String> {
+fn penstock_args(lab: &Lab, node: Place, means: Means) -> Vec<String> {
     let mut args = vec![
         format!("--node-name={}", node.name()),
         format!("--state-file={}", state_file(lab, node).display()),
         format!("--cluster-cidr={}", pod_cidrs()),
         format!("--service-cidr={}", service_cidrs()),
     ];
-    if mode != Mode::Nftables {
-        args.push(format!("--mode={mode}"));
+    if means.mode != Mode::Nftables {
+        args.push(format!("--mode={}", means.mode));
     }
+    args.extend(means.variant.map(|variant| match variant {
+        Variant::Nft => "--iptables-variant=nft".to_owned(),
+        Variant::Legacy => "--iptables-variant=legacy".to_owned(),
+    }));
     args
 }
 
