@@ -36,7 +36,7 @@ fn hairpin(last: u8) -> Transaction {
 async fn author(watch: &mut TableWatch) -> String {
     match timeout(PATIENCE, watch.touched()).await.expect("nothing was told").unwrap() {
         Touched::By { program, .. } => program,
-        Touched::Unknown => "unknown".into(),
+        Touched::Unknown | Touched::Missing { .. } => "unknown".into(),
     }
 }
 
