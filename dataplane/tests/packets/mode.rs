@@ -10,21 +10,29 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use futures::{StreamExt, stream};
 use nix::sched::{CloneFlags, setns};
 use penstock_model::Protocol::Tcp;
 use penstock_node::{
-    Backend, KernelChains, NetworkNamespace,
+    Agent, Backend, Event, KernelChains, Metrics, NetworkNamespace,
     iptables::{self, Canary, Programs, Variant},
     mode::{HandOver, RuleSet},
+    nftables::Touched,
 };
+use penstock_runtime::Readiness;
 use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
+    agent::{nodes, policies, ranges, services, slices},
     flow::{Expect, Flow, check_all},
-    lab::Sender::{Client, P1},
+    lab::{
+        Sender::{Client, P1},
+        index,
+    },
     namespace::Namespace,
     objects::{Programmed, backend},
 };
@@ -188,6 +196,37 @@ fn a_flush_by_others_is_noticed() {
     assert_eq!(look(), None);
     run(node, "ip6tables-nft -F FORWARD");
     assert!(look().unwrap().contains("`FORWARD -j PENSTOCK-FORWARD` of the table filter (IPv6)"));
+}
+
+/// The agent, told by the canary.
+#[test]
+fn what_a_flush_takes_away_comes_back() {
+    let node = Namespace::new("node");
+    let namespace = NetworkNamespace::Named(node.name().to_owned());
+    let canary = Canary::new(Programs::new(Variant::Nft, namespace)).every(Duration::from_millis(50));
+    let (until, readiness) = (CancellationToken::new(), Readiness::default());
+    let agent = Agent::new(index(), backend(NFT, node.name()), Metrics::default(), readiness.clone());
+    let lists = stream::iter([services(), slices(), nodes(), policies(&[]), ranges(&[])]);
+    let finds = canary.clone().finds().map(|what| Event::Touched(Touched::Missing { what }));
+    let runtime = Runtime::new().unwrap();
+    runtime.spawn(agent.run(stream::select(lists.chain(stream::pending()), finds), until.clone()));
+    runtime.block_on(async {
+        until_true("the first load", || async { readiness.is_ready() }).await;
+        assert_eq!(canary.look().await.unwrap(), None);
+        run(&node, "iptables-nft -t nat -F");
+        assert!(canary.look().await.unwrap().is_some());
+        until_true("all rules", || async { canary.look().await.unwrap().is_none() }).await;
+        assert!(run(&node, "iptables-nft -t nat -S").contains("10.96.0.10/32"));
+    });
+    until.cancel();
+}
+
+async fn until_true<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition().await {
+        assert!(Instant::now() < deadline, "still waiting: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[test]

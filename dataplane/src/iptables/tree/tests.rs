@@ -28,10 +28,11 @@ proptest! {
     fn any_way_to_a_set_of_keys_ends_in_the_same_chains(steps in vec((vec(any_key(), 0..60), vec(any::<u16>(), 0..40)), 1..8)) {
         let (mut tree, mut held): (_, Vec<Key>) = (tree(Family::IPv4), vec![]);
         let mut kernel = tree.chains();
-        for (new, gone) in steps {
-            let gone: Vec<Key> = gone.iter().filter_map(|n| {
-                (!held.is_empty()).then(|| held.swap_remove(usize::from(*n) % held.len()))
-            }).collect();
+        for (new, removals) in steps {
+            let mut gone = vec![];
+            for n in removals.into_iter().take(held.len()) {
+                gone.push(held.swap_remove(usize::from(n) % held.len()));
+            }
             held.extend(new.clone());
             let new: Vec<_> = new.into_iter().map(rules).collect();
             tree.update(&gone, &new).apply_to(&mut kernel);
