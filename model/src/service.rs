@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as core;
 
-use crate::{ObjectKey, Protocol, SourceRanges, parse_ip, read_source_ranges};
+use crate::{
+    IPVS_SCHEDULER, ObjectKey, Protocol, Scheduler, SourceRanges, parse_ip, read_source_ranges,
+    scheduler::{WANTED, read_scheduler},
+};
 
 /// Upstream's label that hands a Service to another proxy.
 const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
@@ -33,6 +36,11 @@ impl Unreadable {
     /// No range.
     pub(crate) fn range(field: &'static str, text: impl Into<String>) -> Self {
         Self { field, text: text.into(), wanted: "a CIDR such as 198.51.100.0/24" }
+    }
+
+    /// No scheduler.
+    pub(crate) fn scheduler(text: impl Into<String>) -> Self {
+        Self { field: IPVS_SCHEDULER, text: text.into(), wanted: WANTED }
     }
 }
 
@@ -99,6 +107,8 @@ pub struct Service {
     pub internal_policy: TrafficPolicy,
     /// A client's connections to a port go to one endpoint until it was silent for so many seconds.
     pub affinity_seconds: Option<u32>,
+    /// How IPVS is to choose an endpoint, where the Service says so.
+    pub scheduler: Option<Scheduler>,
     /// Who may connect to the load balancer IPs.
     pub source_ranges: SourceRanges,
     /// Where a node says whether it has an endpoint; only with external policy Local.
@@ -114,6 +124,10 @@ impl Service {
         let spec = object.spec.as_ref();
         let mut unreadable = Vec::new();
         let (ranges, unreadable_ranges) = read_source_ranges(object);
+        let scheduler = read_scheduler(object).unwrap_or_else(|named| {
+            unreadable.push(named);
+            None
+        });
         let cluster_ips = spec.map(cluster_ip_texts).unwrap_or_default();
         let external_ips = spec.and_then(|s| s.external_ips.as_deref()).unwrap_or_default();
         Self {
@@ -138,6 +152,7 @@ impl Service {
             external_policy: policy(spec.and_then(|s| s.external_traffic_policy.as_deref())),
             internal_policy: policy(spec.and_then(|s| s.internal_traffic_policy.as_deref())),
             affinity_seconds: spec.and_then(affinity_seconds),
+            scheduler,
             source_ranges: SourceRanges::new(&ranges, !unreadable_ranges.is_empty()),
             health_check_node_port: spec.and_then(health_check_node_port),
             unreadable: unreadable.into_iter().chain(unreadable_ranges).collect(),

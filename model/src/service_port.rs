@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{EndpointSet, Frontend, PortKey, SourceRanges, TrafficPolicy};
+use crate::{EndpointSet, Frontend, PortKey, Scheduler, SourceRanges, TrafficPolicy};
 
 /// What a node must do for one Service port. What it means for a frontend, [`ServicePort::treatment`] says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -24,6 +24,8 @@ pub struct ServicePort {
     pub external_policy: TrafficPolicy,
     /// A client's connections go to one endpoint until it was silent for so many seconds, whichever frontend it uses.
     pub affinity_seconds: Option<u32>,
+    /// How IPVS is to choose an endpoint; `None` is as the node does by default. Others choose at random.
+    pub scheduler: Option<Scheduler>,
     /// Who may connect to the load balancer IPs.
     pub source_ranges: SourceRanges,
 }

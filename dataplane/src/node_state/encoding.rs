@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Another number for any change of what [`Content`] holds, however deep: a file of another version is not read.
-const FORMAT: &[u8] = b"penstock-node state 1\n";
+const FORMAT: &[u8] = b"penstock-node state 2\n";
 const CHECKSUM: usize = 32;
 
 /// What one node was to do for all Services.

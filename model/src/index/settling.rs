@@ -60,6 +60,7 @@ impl ServiceIndex {
         desired.internal_policy = service.internal_policy;
         desired.external_policy = service.external_policy;
         desired.affinity_seconds = service.affinity_seconds;
+        desired.scheduler = service.scheduler;
         desired.frontends.shrink_to_fit();
         if !desired.prefers_local() {
             // Only what policy Cluster leads to is within reach.

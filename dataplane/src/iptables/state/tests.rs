@@ -41,6 +41,7 @@ fn port(number: u8) -> impl Strategy<Value = ServicePort> {
                 internal_policy,
                 external_policy,
                 affinity_seconds,
+                scheduler: None,
                 source_ranges: SourceRanges::new(&ranges, false),
             }
         },

@@ -249,6 +249,7 @@ fn port(frontends: u16, endpoints: u16, local: u16, terms: u8) -> ServicePort {
         external_policy: policy(2),
         affinity_seconds: [None, None, Some(10), Some(10_800)][usize::from(terms >> 2 & 3)],
         source_ranges: SourceRanges::new(&nets[..usize::from(terms >> 4 & 3)], false),
+        scheduler: None,
     }
 }
 

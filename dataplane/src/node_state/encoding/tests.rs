@@ -1,6 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 
-use penstock_model::{Frontend, FrontendAddress, FrontendKind, SourceRanges, TrafficPolicy};
+use penstock_model::{Frontend, FrontendAddress, FrontendKind, Scheduler, SourceRanges, TrafficPolicy};
 use proptest::prelude::*;
 
 use super::*;
@@ -36,7 +36,8 @@ fn source_ranges() -> impl Strategy<Value = SourceRanges> {
 }
 
 fn ports() -> impl Strategy<Value = ServicePort> {
-    let policies = (policies(), policies(), prop::option::of(any::<u32>()));
+    let schedulers = prop::option::of(prop::sample::select(Scheduler::ALL.to_vec()));
+    let policies = (policies(), policies(), prop::option::of(any::<u32>()), schedulers);
     let sets = (prop::collection::vec(frontends(), 0..4), endpoints(), endpoints());
     (sets, policies, source_ranges()).prop_map(|(sets, policies, source_ranges)| ServicePort {
         frontends: sets.0,
@@ -45,6 +46,7 @@ fn ports() -> impl Strategy<Value = ServicePort> {
         internal_policy: policies.0,
         external_policy: policies.1,
         affinity_seconds: policies.2,
+        scheduler: policies.3,
         source_ranges,
     })
 }
@@ -118,6 +120,7 @@ fn example() -> NodeState {
         internal_policy: TrafficPolicy::Cluster,
         external_policy: TrafficPolicy::Local,
         affinity_seconds: Some(10800),
+        scheduler: Some(Scheduler::Sh),
         source_ranges: SourceRanges::new(&["192.0.2.0/24".parse().unwrap()], false),
     };
     let key = PortKey { service: Arc::new(ObjectKey::new("d", "web")), port: 53, protocol: Protocol::Udp };
@@ -137,7 +140,8 @@ fn the_format_is_that_of_its_version() {
         "0202000af40002f53e0120010db8000000000000000000000002f53e01000af40002f53e",
         "0001",
         "01b054",
+        "0106",
         "010100c00002001800",
     ];
-    assert_eq!((FORMAT, content), (b"penstock-node state 1\n".as_slice(), expected.concat()));
+    assert_eq!((FORMAT, content), (b"penstock-node state 2\n".as_slice(), expected.concat()));
 }
