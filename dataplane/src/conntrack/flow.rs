@@ -97,6 +97,7 @@ impl Flow {
             flags,
             sequence,
             family: self.family,
+            version: 0,
             resource: 0,
             attributes: self.identity.clone(),
         }

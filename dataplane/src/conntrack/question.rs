@@ -62,6 +62,7 @@ impl Question {
             flags: NLM_F_DUMP,
             sequence,
             family: family as u8,
+            version: 0,
             resource: 0,
             attributes: attributes.with_nested(FILTER, &flags),
         }
@@ -100,6 +101,7 @@ pub(super) fn all_udp(family: libc::c_int, sequence: u32) -> Message {
         flags: NLM_F_DUMP,
         sequence,
         family: family as u8,
+        version: 0,
         resource: 0,
         attributes: Attributes::default()
             .with_nested(TUPLE_ORIGINAL, &protocol_tuple(udp))

@@ -9,7 +9,7 @@ pub(crate) const NETLINK_HEADER: usize = 16;
 /// Where the attributes of a message begin.
 pub(crate) const HEADERS: usize = NETLINK_HEADER + 4;
 
-/// A request of nfnetlink.
+/// A request of nfnetlink or of generic netlink.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Message {
     /// Subsystem in the upper, message in the lower byte.
@@ -18,8 +18,10 @@ pub(crate) struct Message {
     pub(crate) flags: u16,
     /// What the answers carry too.
     pub(crate) sequence: u32,
-    /// An address family.
+    /// An address family; in generic netlink the command.
     pub(crate) family: u8,
+    /// Of the interface: nfnetlink has no other than 0 (`NFNETLINK_V0`).
+    pub(crate) version: u8,
     /// The subsystem at the borders of a batch.
     pub(crate) resource: u16,
     /// What it says.
@@ -47,8 +49,8 @@ impl Message {
         let start = out.len();
         out.resize(start + NETLINK_HEADER, 0);
         header.emit(&mut out[start..]);
-        // Version 0 (NFNETLINK_V0).
-        out.extend_from_slice(&[self.family, 0]);
+        // `struct nfgenmsg`; `struct genlmsghdr` is the same with other names.
+        out.extend_from_slice(&[self.family, self.version]);
         out.extend_from_slice(&self.resource.to_be_bytes());
         out.extend_from_slice(attributes);
     }

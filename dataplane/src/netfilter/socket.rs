@@ -5,7 +5,10 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
 };
 
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use netlink_sys::{
+    Socket, SocketAddr,
+    protocols::{NETLINK_GENERIC, NETLINK_NETFILTER},
+};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::{NetworkNamespace, Refusal, Reply};
@@ -67,11 +70,16 @@ impl std::fmt::Debug for NetfilterSocket {
 impl NetfilterSocket {
     /// Opens one.
     pub(crate) fn open(namespace: &NetworkNamespace) -> Result<Self, NetfilterError> {
-        namespace.enter(Self::open_here).map_err(NetfilterError::Open)
+        namespace.enter(|| Self::open_here(NETLINK_NETFILTER)).map_err(NetfilterError::Open)
     }
 
-    fn open_here() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_NETFILTER)?;
+    /// Opens one to generic netlink instead, which has what nfnetlink never got: IPVS.
+    pub(crate) fn open_generic(namespace: &NetworkNamespace) -> Result<Self, NetfilterError> {
+        namespace.enter(|| Self::open_here(NETLINK_GENERIC)).map_err(NetfilterError::Open)
+    }
+
+    fn open_here(protocol: isize) -> io::Result<Self> {
+        let mut socket = Socket::new(protocol)?;
         let port = socket.bind_auto()?.port_number();
         socket.connect(&SocketAddr::new(0, 0))?;
         // An error without the message at fault, which may be long, but with the place in it.

@@ -40,6 +40,8 @@ enum Verb {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Part {
     verb: Verb,
+    /// Family and name; the family is `inet`.
+    table: &'static str,
     set: &'static str,
     rows: Vec<Row>,
     elements: Attributes,
@@ -47,14 +49,23 @@ struct Part {
 
 /// The messages of a transaction without chains.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Batch(Vec<Part>);
+pub(crate) struct Batch(Vec<Part>);
 
 impl Batch {
     /// Removals come before additions, as in the transaction. Its chains are not in it.
     pub(super) fn of(transaction: &Transaction) -> Self {
-        let removals = parts(Verb::Remove, transaction.deletes.iter().map(Row::of_key));
-        let additions = parts(Verb::Add, transaction.adds.iter().map(Row::of));
-        Self(removals.chain(additions).collect())
+        let removals = transaction.deletes.iter().map(Row::of_key);
+        Self::of_rows(TABLE, removals, transaction.adds.iter().map(Row::of))
+    }
+
+    /// The same for any table of the family `inet`. What is removed may be a key alone.
+    pub(crate) fn of_rows(
+        table: &'static str,
+        removals: impl Iterator<Item = Row>,
+        additions: impl Iterator<Item = Row>,
+    ) -> Self {
+        let removals = parts(Verb::Remove, table, removals);
+        Self(removals.chain(parts(Verb::Add, table, additions)).collect())
     }
 
     /// Whether there is nothing to send.
@@ -95,12 +106,12 @@ impl Batch {
 }
 
 impl Part {
-    fn new(verb: Verb, set: &'static str) -> Self {
-        Self { verb, set, rows: Vec::new(), elements: Attributes::default() }
+    fn new(verb: Verb, table: &'static str, set: &'static str) -> Self {
+        Self { verb, table, set, rows: Vec::new(), elements: Attributes::default() }
     }
 
     fn header(&self) -> Attributes {
-        let (_, table) = TABLE.split_once(' ').unwrap_or_default();
+        let (_, table) = self.table.split_once(' ').unwrap_or_default();
         Attributes::default().with_text(LIST_TABLE, table).with_text(LIST_SET, self.set)
     }
 
@@ -114,6 +125,7 @@ impl Part {
             flags,
             sequence,
             family: INET,
+            version: 0,
             resource: 0,
             attributes: self.header().with_nested(LIST_ELEMENTS, &self.elements),
         }
@@ -154,14 +166,18 @@ fn border(kind: libc::c_int, sequence: u32) -> Message {
 }
 
 /// One part a set, or as many as its elements need.
-fn parts(verb: Verb, rows: impl Iterator<Item = Row>) -> impl Iterator<Item = Part> {
+fn parts(
+    verb: Verb,
+    table: &'static str,
+    rows: impl Iterator<Item = Row>,
+) -> impl Iterator<Item = Part> {
     let mut sets: BTreeMap<&'static str, Vec<Part>> = BTreeMap::new();
     for row in rows {
         let element = element(&row);
         let parts = sets.entry(row.set).or_default();
         let length = parts.last().map_or(usize::MAX, |part| part.elements.bytes().len());
         if length.saturating_add(element.bytes().len()) > Attributes::LONGEST {
-            parts.push(Part::new(verb, row.set));
+            parts.push(Part::new(verb, table, row.set));
         }
         if let Some(part) = parts.last_mut() {
             part.elements.append(&element);

@@ -25,12 +25,16 @@ mod touch;
 mod transaction;
 mod watch;
 
+pub(crate) use batch::Batch;
 pub use chain::{Chain, Choice, Send, Target};
 pub use netlink::Netlink;
 pub use nft::{Nft, NftError};
+pub(crate) use row::{Field, Row};
 pub use slots::Slots;
 pub use table::TableConfig;
+pub(crate) use table::{FAMILIES, frontend, ranges_of, rejection, source_ranges};
 pub use text::encode as script;
+pub(crate) use text::statements;
 pub use touch::Touched;
 pub use transaction::{Element, ElementKey, Transaction};
 pub use watch::{OwnCommits, OwnPort, Paused, TableWatch};

@@ -72,7 +72,14 @@ impl Netlink {
     /// # Errors
     /// When the kernel refuses, and nothing has changed; when it cannot be asked or does not answer, and it is not known.
     pub async fn run(&mut self, transaction: &Transaction) -> Result<(), NetfilterError> {
-        let batch = Batch::of(transaction);
+        self.send(Batch::of(transaction)).await
+    }
+
+    /// Carries out a batch, all or none.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) async fn send(&mut self, batch: Batch) -> Result<(), NetfilterError> {
         if batch.is_empty() {
             return Ok(());
         }

@@ -73,6 +73,7 @@ fn list(socket: &mut NetfilterSocket, message: libc::c_int) -> Result<Vec<Data>,
         flags: NLM_F_DUMP,
         sequence,
         family: libc::NFPROTO_INET as u8,
+        version: 0,
         resource: 0,
         // The kernel lists the sets of this table, but all chains.
         attributes: Attributes::default().with_text(SET_TABLE, table),

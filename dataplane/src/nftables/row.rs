@@ -14,18 +14,18 @@ use super::{
 
 /// An element, or its key alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub(crate) struct Row {
     /// The set or map.
-    pub(super) set: &'static str,
+    pub(crate) set: &'static str,
     /// What the set compares; several fields are a concatenation.
-    pub(super) key: Vec<Field>,
+    pub(crate) key: Vec<Field>,
     /// What the map holds; nothing if it is a set, or only the key counts.
-    pub(super) value: Vec<Field>,
+    pub(crate) value: Vec<Field>,
 }
 
 /// One field of a key or a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field {
+pub(crate) enum Field {
     /// `ipv4_addr` or `ipv6_addr`.
     Address(IpAddr),
     /// A range of them, in a set of intervals.

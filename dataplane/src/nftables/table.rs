@@ -14,7 +14,7 @@ pub(super) const TABLE: &str = "inet penstock";
 pub(super) const PROTOCOLS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
 
 /// The end of the names of an IP family's sets, and its name in rules.
-pub(super) const FAMILIES: [(&str, &str); 2] = [("4", "ip"), ("6", "ip6")];
+pub(crate) const FAMILIES: [(&str, &str); 2] = [("4", "ip"), ("6", "ip6")];
 
 /// Endpoints of the node stand at indexes from here on.
 pub(super) const LOCAL_OFFSET: u32 = 1 << 31;
@@ -45,11 +45,11 @@ impl Default for TableConfig {
 }
 
 impl TableConfig {
-    fn mark(&self) -> u32 {
+    pub(crate) fn mark(&self) -> u32 {
         1 << self.masquerade_bit
     }
 
-    pub(super) fn has_cluster_cidr(&self, n: &str) -> bool {
+    pub(crate) fn has_cluster_cidr(&self, n: &str) -> bool {
         !ranges(&self.cluster_cidrs, n).is_empty()
     }
 }
@@ -68,7 +68,7 @@ pub(super) fn client(n: &str) -> &'static str {
 }
 
 /// The key of all maps of frontends.
-pub(super) fn frontend(ip: &str) -> String {
+pub(crate) fn frontend(ip: &str) -> String {
     format!("{ip} daddr . meta l4proto . th dport")
 }
 
@@ -93,23 +93,24 @@ pub(super) fn define(config: &TableConfig) -> String {
   map token-chains {{ typeof meta priority : verdict; }}
 {marking}{services}{filters}}}
 "
-    ) + &ranges_of("cluster", &config.cluster_cidrs)
-        + &ranges_of("service-cidrs", &config.service_cidrs)
+    ) + &ranges_of(TABLE, "cluster", &config.cluster_cidrs)
+        + &ranges_of(TABLE, "service-cidrs", &config.service_cidrs)
 }
 
 /// Other Service ranges.
 pub(super) fn replace_service_cidrs(config: &TableConfig) -> String {
     let flush = FAMILIES.map(|(n, _)| format!("flush set {TABLE} service-cidrs{n}\n")).concat();
-    flush + &ranges_of("service-cidrs", &config.service_cidrs)
+    flush + &ranges_of(TABLE, "service-cidrs", &config.service_cidrs)
 }
 
-fn ranges_of(set: &str, nets: &[IpNet]) -> String {
+/// Statements that fill a table's two sets of ranges.
+pub(crate) fn ranges_of(table: &str, set: &str, nets: &[IpNet]) -> String {
     let mut text = String::new();
     for (n, _) in FAMILIES {
         let nets = ranges(nets, n);
         if !nets.is_empty() {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "add element {TABLE} {set}{n} {{ {nets} }}");
+            let _ = writeln!(text, "add element {table} {set}{n} {{ {nets} }}");
         }
     }
     text
@@ -214,15 +215,23 @@ fn services() -> String {
     )
 }
 
-/// NAT chains cannot reject. Those before -100 still see the frontend's address in the output hook.
-fn filters() -> String {
+/// Who may not connect: drops new connections.
+pub(crate) fn source_ranges() -> String {
     let [(four, six)] = [(frontend("ip"), frontend("ip6"))];
     format!(
         "  chain source-ranges {{
     {four} @firewalled4 {four} . ip saddr != @sources4 drop
     {six} @firewalled6 {six} . ip6 saddr != @sources6 drop
   }}
-  chain reject-connection {{
+"
+    )
+}
+
+/// How connections are rejected, and those of frontends without endpoints.
+pub(crate) fn rejection() -> String {
+    let [(four, six)] = [(frontend("ip"), frontend("ip6"))];
+    format!(
+        "  chain reject-connection {{
     meta l4proto tcp reject with tcp reset
     reject with icmpx type port-unreachable
   }}
@@ -230,7 +239,15 @@ fn filters() -> String {
     {four} @refused4 goto reject-connection
     {six} @refused6 goto reject-connection
   }}
-  # What still has such an address has not been translated: no port of the Service, or no Service.
+"
+    )
+}
+
+/// NAT chains cannot reject. Those before -100 still see the frontend's address in the output hook.
+fn filters() -> String {
+    let (source_ranges, rejection) = (source_ranges(), rejection());
+    format!(
+        "{source_ranges}{rejection}  # What still has such an address has not been translated: no port of the Service, or no Service.
   chain leftovers {{
     ip daddr @cluster-ips4 goto reject-connection
     ip6 daddr @cluster-ips6 goto reject-connection

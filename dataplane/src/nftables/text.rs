@@ -20,11 +20,11 @@ pub fn encode(transaction: &Transaction, config: &TableConfig) -> String {
     let chains = chain_rules::make(&transaction.chains, config);
     let deletes = transaction.deletes.iter().map(Row::of_key);
     let adds = transaction.adds.iter().map(Row::of);
-    chains + &statements("delete", deletes) + &statements("add", adds)
+    chains + &statements(TABLE, "delete", deletes) + &statements(TABLE, "add", adds)
 }
 
 /// One statement a map: nft parses a long list of elements much faster than many statements.
-fn statements(verb: &str, rows: impl Iterator<Item = Row>) -> String {
+pub(crate) fn statements(table: &str, verb: &str, rows: impl Iterator<Item = Row>) -> String {
     let mut lists: BTreeMap<&str, String> = BTreeMap::new();
     for row in rows {
         let list = lists.entry(row.set).or_default();
@@ -34,7 +34,7 @@ fn statements(verb: &str, rows: impl Iterator<Item = Row>) -> String {
     }
     let mut text = String::new();
     for (map, list) in lists {
-        let _ = writeln!(text, "{verb} element {TABLE} {map} {{ {list} }}");
+        let _ = writeln!(text, "{verb} element {table} {map} {{ {list} }}");
     }
     text
 }
