@@ -39,6 +39,9 @@ pub enum ApplyError {
     /// `iptables-restore` did not carry out its input.
     #[error("iptables did not take the rules")]
     Iptables(#[from] crate::iptables::IptablesError),
+    /// IPVS, or what stands beside it, was not programmed. A part of the changes may have been carried out.
+    #[error("IPVS was not programmed")]
+    Ipvs(#[from] crate::ipvs::ProgramError),
     /// It is not known what the kernel holds: [`Backend::reload`] comes first.
     #[error("changes were applied before the first load")]
     NotLoaded,

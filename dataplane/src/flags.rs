@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use penstock_model::{ExternalIpPolicy, IndexConfig};
+use penstock_model::{ExternalIpPolicy, IndexConfig, Scheduler};
 use penstock_runtime::ProcessFlags;
 
 use crate::{
-    BindAddress, NodePortAddress, NodePortAddressError, iptables::Variant, mode::WantedMode,
-    nftables::TableConfig, node_port_addresses,
+    BindAddress, NodePortAddress, NodePortAddressError, iptables::Variant, ipvs::IpvsConfig,
+    mode::WantedMode, nftables::TableConfig, node_port_addresses,
 };
 
 /// What the node agent is told when it starts.
@@ -25,6 +25,11 @@ pub struct Flags {
     /// Which iptables, with mode iptables: as a rule the one that `iptables` is on this machine.
     #[arg(long, value_enum)]
     pub iptables_variant: Option<Variant>,
+
+    /// With mode ipvs: how an endpoint is chosen for Services without the annotation `penstock.dev/ipvs-scheduler`, which
+    /// takes the same names: rr, wrr, lc, wlc, lblc, dh, sh, sed, nq or mh.
+    #[arg(long, default_value_t = Scheduler::Rr)]
+    pub ipvs_scheduler: Scheduler,
 
     /// The Pod ranges, of both families: traffic to a ClusterIP from elsewhere is masqueraded.
     #[arg(long, value_delimiter = ',', value_parser = cidr)]
@@ -68,6 +73,12 @@ impl Flags {
         let reserved = self.cluster_cidr.iter().chain(&self.service_cidr).copied().collect();
         let external_ips = ExternalIpPolicy { reserved, ..ExternalIpPolicy::default() };
         Ok(IndexConfig { node_name, external_ips, node_port_addresses })
+    }
+
+    /// What mode ipvs depends on.
+    #[must_use]
+    pub fn ipvs_config(&self) -> IpvsConfig {
+        IpvsConfig { table: self.table_config(), scheduler: self.ipvs_scheduler }
     }
 
     /// What the rules depend on.

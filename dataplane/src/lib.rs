@@ -15,6 +15,7 @@ pub mod health_check;
 mod health_report;
 mod http_port;
 pub mod iptables;
+pub mod ipvs;
 mod kernel_chains;
 mod kube_proxy_metrics;
 mod legacy_iptables;

@@ -1,12 +1,16 @@
 //! The backend that was chosen when the process started.
 
-use futures::{StreamExt, stream::BoxStream};
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use ipnet::IpNet;
 use penstock_model::Change;
 
 use crate::{
     Applied, ApplyError, Backend, NetfilterError, NetworkNamespace,
     iptables::{Iptables, Variant},
+    ipvs::Ipvs,
     nftables::{Nftables, TableWatch, Touched},
 };
 
@@ -17,6 +21,8 @@ pub enum AnyBackend {
     Nftables(Box<Nftables>),
     /// Of mode iptables.
     Iptables(Variant, Iptables),
+    /// Of mode ipvs.
+    Ipvs(Ipvs),
 }
 
 impl AnyBackend {
@@ -34,6 +40,8 @@ impl AnyBackend {
                 let finds = backend.canary().finds().map(|what| Touched::Missing { what });
                 Ok((Self::Iptables(variant, backend), finds.boxed()))
             }
+            // It puts servers and addresses back by itself.
+            Self::Ipvs(backend) => Ok((Self::Ipvs(backend), stream::pending().boxed())),
         }
     }
 }
@@ -43,6 +51,7 @@ impl Backend for AnyBackend {
         match self {
             Self::Nftables(backend) => backend.apply(changes).await,
             Self::Iptables(_, backend) => backend.apply(changes).await,
+            Self::Ipvs(backend) => backend.apply(changes).await,
         }
     }
 
@@ -50,6 +59,7 @@ impl Backend for AnyBackend {
         match self {
             Self::Nftables(backend) => backend.take_service_cidrs(cidrs),
             Self::Iptables(_, backend) => backend.take_service_cidrs(cidrs),
+            Self::Ipvs(backend) => backend.take_service_cidrs(cidrs),
         }
     }
 
@@ -57,6 +67,7 @@ impl Backend for AnyBackend {
         match self {
             Self::Nftables(backend) => backend.reload(all).await,
             Self::Iptables(_, backend) => backend.reload(all).await,
+            Self::Ipvs(backend) => backend.reload(all).await,
         }
     }
 }

@@ -4,6 +4,7 @@ use super::{AnyBackend, Mode, WantedMode};
 use crate::{
     Flags, NetworkNamespace,
     iptables::{self, Iptables, IptablesError, Programs, Variant},
+    ipvs::{Ipvs, ProgramError},
     nftables::{self, Nft, NftError},
 };
 
@@ -23,9 +24,9 @@ pub enum ModeError {
          xt_nat, xt_MASQUERADE, xt_REJECT, xt_statistic, xt_recent, xt_conntrack, xt_addrtype, xt_mark and xt_comment"
     )]
     Iptables(#[from] IptablesError),
-    /// This program lacks it.
-    #[error("mode {0} cannot be had: this build of penstock-node does not have it; choose --mode nftables")]
-    NotBuilt(Mode),
+    /// IPVS.
+    #[error("mode ipvs cannot be had")]
+    Ipvs(#[from] ProgramError),
     /// No candidate.
     #[error("no mode can be had: {0}")]
     None(String),
@@ -79,6 +80,6 @@ async fn probe(mode: Mode, flags: &Flags) -> Result<AnyBackend, ModeError> {
             tracing::info!("iptables is iptables-{}", variant.name());
             Ok(AnyBackend::Iptables(variant, Iptables::new(programs, flags.table_config())))
         }
-        Mode::Ipvs => Err(ModeError::NotBuilt(mode)),
+        Mode::Ipvs => Ok(AnyBackend::Ipvs(Ipvs::new(flags.ipvs_config()).await?)),
     }
 }

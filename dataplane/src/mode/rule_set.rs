@@ -6,6 +6,7 @@ use super::{AnyBackend, Mode};
 use crate::{
     KernelChains, NetworkNamespace,
     iptables::{self, FIRST_CHAIN, IptablesError, Programs, Variant},
+    ipvs::{self, ProgramError},
     legacy_iptables,
     nftables::{self, Nft, NftError},
 };
@@ -17,6 +18,8 @@ pub enum RuleSet {
     Nftables,
     /// Chains of iptables, by its variant.
     Iptables(Variant),
+    /// The table `inet penstock-ipvs`, the device of this name, and virtual servers.
+    Ipvs,
 }
 
 /// Why rules of ours still stand.
@@ -28,12 +31,15 @@ pub enum RemoveError {
     /// Those of iptables.
     #[error("cannot remove the chains PENSTOCK-… of iptables")]
     Iptables(#[from] IptablesError),
+    /// Those of IPVS.
+    #[error("cannot remove the virtual servers of mode ipvs")]
+    Ipvs(#[from] ProgramError),
 }
 
 impl RuleSet {
     /// All that there are.
-    pub const ALL: [Self; 3] =
-        [Self::Nftables, Self::Iptables(Variant::Nft), Self::Iptables(Variant::Legacy)];
+    pub const ALL: [Self; 4] =
+        [Self::Nftables, Self::Iptables(Variant::Nft), Self::Iptables(Variant::Legacy), Self::Ipvs];
 
     /// The one that a backend writes.
     #[must_use]
@@ -41,6 +47,7 @@ impl RuleSet {
         match backend {
             AnyBackend::Nftables(_) => Self::Nftables,
             AnyBackend::Iptables(variant, _) => Self::Iptables(*variant),
+            AnyBackend::Ipvs(_) => Self::Ipvs,
         }
     }
 
@@ -50,6 +57,7 @@ impl RuleSet {
         match self {
             Self::Nftables => Mode::Nftables,
             Self::Iptables(_) => Mode::Iptables,
+            Self::Ipvs => Mode::Ipvs,
         }
     }
 
@@ -64,6 +72,7 @@ impl RuleSet {
             Self::Iptables(Variant::Legacy) => [Family::IPv4, Family::IPv6]
                 .into_iter()
                 .any(|family| legacy_iptables::has_nat_chain(family, FIRST_CHAIN).unwrap_or_default()),
+            Self::Ipvs => chains.has_table("inet", "penstock-ipvs"),
         }
     }
 
@@ -83,6 +92,7 @@ impl RuleSet {
             Self::Iptables(variant) => {
                 Ok(iptables::cleanup(&Programs::new(variant, namespace.clone())).await?)
             }
+            Self::Ipvs => Ok(ipvs::cleanup().await?),
         }
     }
 }

@@ -1,0 +1,296 @@
+//! Where plans are carried out: the ledger, and all ways to the kernel.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::IpAddr,
+    time::Instant,
+};
+
+use ipnet::IpNet;
+use penstock_model::Change;
+use tokio::task::spawn_blocking;
+
+use super::{
+    IpvsConfig,
+    codec::{Connections, Request, ServerAddress},
+    desired::Settings,
+    device::{Addresses, Changes, Device, DeviceError, Lost},
+    kernel::{IpvsError, IpvsSocket},
+    ledger::{Ledger, Observed, Plan},
+    mark::Mark,
+    rule::Rule,
+    snapshot,
+    sysctls::{self, SysctlError},
+    table::{self, TABLE},
+};
+use crate::{
+    Applied, NetfilterError, NetworkNamespace,
+    nftables::{Batch, Netlink, Nft, NftError, statements},
+};
+
+/// All virtual servers. That of this thread: the process's own is where its first thread is.
+const SERVERS: &str = "/proc/thread-self/net/ip_vs";
+
+/// Why it is not known that the kernel holds what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// IPVS.
+    #[error(transparent)]
+    Ipvs(#[from] IpvsError),
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The table.
+    #[error("the nftables transaction failed")]
+    Nft(#[from] NftError),
+    /// Elements of the table.
+    #[error("the netlink batch failed")]
+    Netlink(#[from] NetfilterError),
+    /// A sysctl.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
+    /// The list of virtual servers.
+    #[error("cannot read {SERVERS}")]
+    Snapshot(#[source] std::io::Error),
+    /// Changes came before the first load.
+    #[error("changes were applied before the first load")]
+    NotLoaded,
+}
+
+/// The ledger, and all ways to the kernel.
+#[derive(Debug)]
+pub(super) struct Workshop {
+    config: IpvsConfig,
+    own_service_cidrs: Vec<IpNet>,
+    service_cidrs_differ: bool,
+    settings: Settings,
+    device: Device,
+    addresses: Addresses,
+    netlink: Netlink,
+    /// `None` while it is not known whether the answers to something that failed still wait in it.
+    socket: Option<IpvsSocket>,
+    /// `None` while it is not known what the kernel holds.
+    ledger: Option<Ledger>,
+}
+
+/// Whether a virtual server is ours to remove: at an address of our device or the node's own, or of a mark of ours.
+/// Others' addresses are other programs' business.
+pub(super) fn is_ours(address: &ServerAddress, addresses: &Addresses) -> bool {
+    match address {
+        ServerAddress::Frontend(frontend) => addresses.contains(frontend.ip),
+        ServerAddress::Mark(_, mark) => Mark::is_ours(*mark),
+    }
+}
+
+impl Workshop {
+    pub(super) async fn open(config: IpvsConfig) -> Result<(Self, Changes), ProgramError> {
+        let tried = spawn_blocking(|| {
+            let mut socket = IpvsSocket::open(&NetworkNamespace::Own)?;
+            socket.schedulers().map(|schedulers| (socket, schedulers))
+        });
+        let (socket, available) = tried.await.map_err(IpvsError::Panicked)??;
+        if !available.contains(&config.scheduler) {
+            return Err(IpvsError::NoScheduler(config.scheduler).into());
+        }
+        sysctls::set_all()?;
+        let nft = Nft::default();
+        nft.check(&table::define(&config.table)).await?;
+        let (mut device, changes) = Device::open()?;
+        device.ensure().await?;
+        let settings = Settings { scheduler: config.scheduler, available, own_addresses: BTreeSet::new() };
+        let workshop = Self {
+            own_service_cidrs: config.table.service_cidrs.clone(),
+            service_cidrs_differ: false,
+            settings,
+            device,
+            addresses: Addresses::default(),
+            netlink: Netlink::new(NetworkNamespace::Own),
+            socket: Some(socket),
+            ledger: None,
+            config,
+        };
+        Ok((workshop, changes))
+    }
+
+    pub(super) fn take_service_cidrs(&mut self, cidrs: &[IpNet]) {
+        self.config.table.service_cidrs = [&self.own_service_cidrs, cidrs].concat();
+        self.service_cidrs_differ = true;
+    }
+
+    pub(super) async fn apply(&mut self, changes: &[Change]) -> Result<Applied, ProgramError> {
+        // Put back once all of it is carried out.
+        let mut ledger = self.ledger.take().ok_or(ProgramError::NotLoaded)?;
+        let plan = ledger.apply(changes, Instant::now());
+        if self.service_cidrs_differ {
+            Nft::default().run(&table::replace_service_cidrs(&self.config.table)).await?;
+            self.service_cidrs_differ = false;
+        }
+        self.carry_out(&plan).await?;
+        let programmed = ledger.programmed();
+        self.ledger = Some(ledger);
+        Ok(Applied { operations: plan.len(), programmed, in_doubt: false })
+    }
+
+    async fn carry_out(&mut self, plan: &Plan) -> Result<(), ProgramError> {
+        let removals = plan.removals.iter().map(Rule::key);
+        let batch = Batch::of_rows(TABLE, removals, plan.additions.iter().map(Rule::row));
+        self.netlink.send(batch).await?;
+        self.ask(plan.requests.clone()).await?;
+        // A server is there before its address is, and longer.
+        self.device.bind(&plan.bind).await?;
+        Ok(self.device.unbind(&plan.unbind).await?)
+    }
+
+    /// Everything anew. Connections go on: what stands and is wanted is left as it is.
+    pub(super) async fn reload(&mut self, all: &[Change]) -> Result<Applied, ProgramError> {
+        self.ledger = None;
+        self.device.ensure().await?;
+        self.addresses = self.device.addresses().await?;
+        self.settings.own_addresses = self.addresses.own.clone();
+        let mut ledger = Ledger::new(self.settings.clone());
+        let plan = ledger.apply(all, Instant::now());
+        self.replace_table(&plan).await?;
+        self.mend(&mut ledger).await?;
+        let wanted: BTreeSet<IpAddr> = ledger.vips().collect();
+        let missing: Vec<IpAddr> = wanted.difference(&self.addresses.bound).copied().collect();
+        let extra: Vec<IpAddr> = self.addresses.bound.difference(&wanted).copied().collect();
+        self.device.bind(&missing).await?;
+        self.device.unbind(&extra.into_iter().filter(|ip| !is_link_local(*ip)).collect::<Vec<_>>()).await?;
+        self.addresses.bound = wanted;
+        let programmed = ledger.programmed();
+        self.ledger = Some(ledger);
+        Ok(Applied { operations: plan.len(), programmed, in_doubt: false })
+    }
+
+    async fn replace_table(&mut self, plan: &Plan) -> Result<(), ProgramError> {
+        let script = table::define(&self.config.table)
+            + &statements(TABLE, "add", plan.additions.iter().map(Rule::row));
+        Nft::default().run(&script).await?;
+        self.service_cidrs_differ = false;
+        Ok(())
+    }
+
+    /// Makes IPVS as the ledger says; returns how many requests that took.
+    async fn mend(&mut self, ledger: &mut Ledger) -> Result<usize, ProgramError> {
+        let observed = self.observe().await?;
+        let (addresses, vips) = (&self.addresses, ledger.vips().collect::<BTreeSet<IpAddr>>());
+        let ours = |address: &ServerAddress| is_ours(address, addresses) || is_at(address, &vips);
+        let requests = ledger.repair(&observed, ours, Instant::now());
+        let count = requests.len();
+        self.ask(requests).await?;
+        Ok(count)
+    }
+
+    /// Compares without a netlink call, and mends what differs. Returns how many requests that took.
+    pub(super) async fn audit(&mut self) -> Result<usize, ProgramError> {
+        let Some(ledger) = &self.ledger else { return Ok(0) };
+        let text = spawn_blocking(|| fs::read_to_string(SERVERS)).await.map_err(IpvsError::Panicked)?;
+        let there = snapshot::parse(&text.map_err(ProgramError::Snapshot)?);
+        let vips = ledger.vips().collect::<BTreeSet<IpAddr>>();
+        let ours = |address: &ServerAddress| is_ours(address, &self.addresses) || is_at(address, &vips);
+        if ledger.agrees(&there, ours) {
+            return Ok(0);
+        }
+        // Put back whatever comes of it: the next audit sees what is still wrong.
+        let Some(mut ledger) = self.ledger.take() else { return Ok(0) };
+        let mended = self.mend(&mut ledger).await;
+        self.ledger = Some(ledger);
+        mended
+    }
+
+    /// Gives the device back what somebody took from it. Returns whether there was something to do.
+    pub(super) async fn restore(&mut self, lost: Lost) -> Result<bool, ProgramError> {
+        let Some(ledger) = &self.ledger else { return Ok(false) };
+        match lost {
+            Lost::Address(ip) if ledger.has_vip(ip) => {
+                self.device.bind(&[ip]).await?;
+                Ok(true)
+            }
+            Lost::Address(_) => Ok(false),
+            Lost::Device => {
+                let all: Vec<IpAddr> = ledger.vips().collect();
+                self.device.ensure().await?;
+                self.device.bind(&all).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// What a message of the kernel says that our device has lost.
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Whether some endpoint that is gone still has connections.
+    pub(super) fn is_draining(&self) -> bool {
+        self.ledger.as_ref().is_some_and(|ledger| !ledger.draining().is_empty())
+    }
+
+    /// Removes endpoints whose connections have ended.
+    pub(super) async fn drain(&mut self) -> Result<(), ProgramError> {
+        let Some(ledger) = &self.ledger else { return Ok(()) };
+        let servers = ledger.draining();
+        let connections = self.connections(servers).await?;
+        let Some(ledger) = &mut self.ledger else { return Ok(()) };
+        let now = Instant::now();
+        let drained = connections.iter().flat_map(|(address, left)| ledger.drained(*address, left, now));
+        let requests: Vec<Request> = drained.collect();
+        self.ask(requests).await
+    }
+
+    async fn connections(
+        &mut self,
+        servers: Vec<ServerAddress>,
+    ) -> Result<BTreeMap<ServerAddress, BTreeMap<std::net::SocketAddr, Connections>>, ProgramError> {
+        self.with_socket(move |socket| {
+            servers.into_iter().map(|address| Ok((address, socket.connections(address)?))).collect()
+        })
+        .await
+    }
+
+    async fn observe(&mut self) -> Result<BTreeMap<ServerAddress, Observed>, ProgramError> {
+        self.with_socket(IpvsSocket::observe).await
+    }
+
+    async fn ask(&mut self, requests: Vec<Request>) -> Result<(), ProgramError> {
+        if requests.is_empty() {
+            return Ok(());
+        }
+        self.with_socket(move |socket| {
+            let before = socket.calls();
+            let done = socket.carry_out(&requests);
+            tracing::debug!(requests = requests.len(), calls = socket.calls() - before, "told IPVS");
+            done
+        })
+        .await
+    }
+
+    /// The kernel works within the call that sends.
+    async fn with_socket<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut IpvsSocket) -> Result<T, IpvsError> + Send + 'static,
+    ) -> Result<T, ProgramError> {
+        let socket = self.socket.take();
+        let done = spawn_blocking(move || {
+            let mut socket = match socket {
+                Some(socket) => socket,
+                None => IpvsSocket::open(&NetworkNamespace::Own)?,
+            };
+            let value = work(&mut socket)?;
+            Ok::<_, IpvsError>((socket, value))
+        });
+        let (socket, value) = done.await.map_err(IpvsError::Panicked)??;
+        self.socket = Some(socket);
+        Ok(value)
+    }
+}
+
+fn is_at(address: &ServerAddress, vips: &BTreeSet<IpAddr>) -> bool {
+    matches!(address, ServerAddress::Frontend(frontend) if vips.contains(&frontend.ip))
+}
+
+/// What the kernel itself gives every device.
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
+}
