@@ -52,4 +52,5 @@ pub mod startup;
 pub mod teardown;
 pub mod tools;
 pub mod topology;
+pub mod uml;
 pub mod wait;

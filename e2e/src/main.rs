@@ -13,7 +13,7 @@ use penstock_e2e::flows::{self, echo::Echo};
 use penstock_e2e::forward::Forward;
 use penstock_e2e::machine::Machine;
 use penstock_e2e::topology::Topology;
-use penstock_e2e::{bench, conformance, packages, startup, teardown};
+use penstock_e2e::{bench, conformance, packages, startup, teardown, uml};
 
 /// A whole Kubernetes cluster on one machine: two nodes and a client, in namespaces without a way out.
 #[derive(Parser)]
@@ -64,6 +64,13 @@ enum Action {
         #[arg(long)]
         keep: Vec<PathBuf>,
     },
+    /// The first process of a user-mode Linux (internal).
+    #[command(hide = true)]
+    Guest {
+        order: PathBuf,
+        /// What the kernel itself puts behind: `console=tty0`.
+        kernel: Vec<String>,
+    },
     /// The server behind an endpoint of `flows` (internal).
     #[command(hide = true)]
     Echo {
@@ -95,7 +102,8 @@ enum Action {
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    // Before the first word: without it nobody would hear it.
+    match uml::open_console().and_then(|()| run(Cli::parse().command)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("penstock-e2e: {error:#}");
@@ -131,6 +139,7 @@ fn run(action: Action) -> Result<ExitCode> {
                 nix::unistd::pause();
             }
         }
+        Action::Guest { order, .. } => uml::guest(&order).map(|()| ExitCode::SUCCESS),
         Action::Echo { name, ports, ready_file } => {
             Echo { name, ports, ready_file }.run().map(|()| ExitCode::SUCCESS)
         }

@@ -22,6 +22,11 @@ const PACKAGES: [&str; 9] = [
     "runc",
 ];
 
+/// What the flows of mode ipvs need besides: to build a kernel, kube-proxy's programs, and what somebody else
+/// would change IPVS with.
+const UML_PACKAGES: [&str; 11] =
+    ["bc", "bison", "flex", "gcc", "ipset", "iptables", "ipvsadm", "libc6-dev", "linux-source-6.1", "make", "xz-utils"];
+
 /// What decides whether a package's services are started on installation (invoke-rc.d(8)).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
@@ -42,7 +47,19 @@ pub fn ensure() -> Result<()> {
     ensure_root()?;
     ensure_go()?;
     restore_service_policy()?;
-    let missing = missing()?;
+    ensure_packages(&PACKAGES)
+}
+
+/// Makes sure that a user-mode Linux can be built and used.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_for_uml() -> Result<()> {
+    ensure_packages(&UML_PACKAGES)
+}
+
+fn ensure_packages(wanted: &[&'static str]) -> Result<()> {
+    let missing = missing(wanted)?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -98,17 +115,17 @@ fn remove_own_policy(path: &Path) -> Result<()> {
     }
 }
 
-fn missing() -> Result<Vec<&'static str>> {
+fn missing(wanted: &[&'static str]) -> Result<Vec<&'static str>> {
     let mut query = Command::new("dpkg-query");
-    query.args(["--show", "--showformat", "${db:Status-Status} ${Package}\n"]).args(PACKAGES);
+    query.args(["--show", "--showformat", "${db:Status-Status} ${Package}\n"]).args(wanted);
     let output = query.output();
     let output = output.context("run dpkg-query; this needs Debian 12 or a distribution made from it")?;
-    Ok(absent(&String::from_utf8_lossy(&output.stdout)))
+    Ok(absent(&String::from_utf8_lossy(&output.stdout), wanted))
 }
 
-fn absent(installed: &str) -> Vec<&'static str> {
+fn absent(installed: &str, wanted: &[&'static str]) -> Vec<&'static str> {
     let present = |package: &str| installed.lines().any(|line| line == format!("installed {package}"));
-    PACKAGES.into_iter().filter(|package| !present(package)).collect()
+    wanted.iter().copied().filter(|package| !present(package)).collect()
 }
 
 fn install(missing: &[&str]) -> Result<()> {
@@ -190,7 +207,7 @@ mod tests {
         for package in PACKAGES {
             text += &format!("{} {package}\n", if package == "runc" { "config-files" } else { "installed" });
         }
-        assert_eq!(absent(&text), ["runc"]);
-        assert_eq!(absent("").len(), PACKAGES.len());
+        assert_eq!(absent(&text, &PACKAGES), ["runc"]);
+        assert_eq!(absent("", &PACKAGES).len(), PACKAGES.len());
     }
 }

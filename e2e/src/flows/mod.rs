@@ -8,6 +8,7 @@
 //! | [`judgement`], [`known`], [`report`] | What has to come of a flow, what is known not to, and what came of all |
 //! | [`network`], [`echo`], [`objects`], [`lab`] | Pods, servers and objects, for real |
 //! | [`program`], [`probe`] | Who forwards, and the packets |
+//! | [`schedulers`] | Beside the table: what only IPVS has |
 
 pub mod echo;
 pub mod flow;
@@ -21,6 +22,7 @@ pub mod place;
 pub mod probe;
 pub mod program;
 pub mod report;
+pub mod schedulers;
 pub mod service;
 pub mod table;
 
@@ -28,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use clap::ValueEnum as _;
 
 use crate::instance_lock::only_one;
 use crate::interruption::interrupted;
@@ -37,6 +40,7 @@ use crate::progress::{say, step_async};
 use crate::teardown;
 use crate::tools::Tools;
 use crate::topology::Topology;
+use crate::uml::{self, Kernel, Order};
 use crate::wait::{Look, until};
 
 use flow::{Numbered, Row, numbered};
@@ -49,6 +53,9 @@ use report::{Report, Run};
 
 /// How long a program may take to forward what it was told. It bounds the wait for a broken one.
 const PROGRAMMED: Duration = Duration::from_secs(180);
+
+/// How long a run in a user-mode Linux may take in all, programs of both kinds included.
+const INSIDE: Duration = Duration::from_secs(45 * 60);
 
 /// The places of the canaries, behind all cases.
 const CANARIES: [Addresses; 2] = [Addresses(250), Addresses(251)];
@@ -103,6 +110,9 @@ pub async fn run(flags: &Flags) -> Result<bool> {
         return Ok(true);
     }
     packages::ensure()?;
+    if flags.mode == Mode::Ipvs && !uml::has_ipvs() {
+        return inside(flags);
+    }
     let topology = Topology::new(&flags.name)?;
     let _lock = only_one(&topology)?;
     let outcome = tokio::select! {
@@ -123,6 +133,41 @@ pub async fn run(flags: &Flags) -> Result<bool> {
     Ok(report.is_good())
 }
 
+/// The same in a kernel that has IPVS. What has to be built is built before, out here.
+fn inside(flags: &Flags) -> Result<bool> {
+    let topology = Topology::new(&flags.name)?;
+    let _lock = only_one(&topology)?;
+    Tools::build()?;
+    flags.programs().iter().try_for_each(|program| program.path().map(|_| ()))?;
+    let kernel = Kernel::build()?;
+    let order = Order::new(&flags.name, flags.args())?;
+    Ok(uml::boot(&kernel, &order, INSIDE)? == 0)
+}
+
+impl Flags {
+    fn programs(&self) -> &'static [Program] {
+        match self.proxy {
+            Subject::Penstock => &[Program::PenstockNode],
+            Subject::KubeProxy => &[Program::KubeProxy],
+            Subject::Both => &[Program::PenstockNode, Program::KubeProxy],
+        }
+    }
+
+    /// As arguments of this program.
+    fn args(&self) -> Vec<String> {
+        let proxy = self.proxy.to_possible_value();
+        let mut args = vec![
+            "flows".to_owned(),
+            format!("--mode={}", self.mode),
+            format!("--name={}-inside", self.name),
+            format!("--proxy={}", proxy.map(|value| value.get_name().to_owned()).unwrap_or_default()),
+        ];
+        args.extend(self.only.iter().map(|only| format!("--only={only}")));
+        args.extend(self.show_known.then(|| "--show-known".to_owned()));
+        args
+    }
+}
+
 /// The cases with the rows that are wanted.
 fn selection(only: Option<&str>) -> Result<Vec<Numbered>> {
     let pattern = format!("*{}*", only.unwrap_or_default());
@@ -137,22 +182,14 @@ fn selection(only: Option<&str>) -> Result<Vec<Numbered>> {
 }
 
 async fn all_runs(flags: &Flags, topology: &Topology, cases: &[Numbered], rows: &[Row]) -> Result<Vec<Run>> {
-    let programs: &[Program] = match flags.proxy {
-        Subject::Penstock => &[Program::PenstockNode],
-        Subject::KubeProxy => &[Program::KubeProxy],
-        Subject::Both => &[Program::PenstockNode, Program::KubeProxy],
-    };
+    let programs = flags.programs();
     // Everything that takes minutes once, before anything is up.
     Tools::build()?;
     programs.iter().try_for_each(|program| program.path().map(|_| ()))?;
     let mut runs = Vec::new();
     for program in programs {
-        let means = Means { mode: flags.mode, variant: flags.variant };
-        let verdicts = one_run(*program, means, topology, cases, rows).await;
-        runs.push(Run {
-            program: *program,
-            verdicts: verdicts.with_context(|| format!("{program} ({})", flags.mode))?,
-        });
+        let run = one_run(*program, flags, topology, cases, rows).await;
+        runs.push(run.with_context(|| format!("{program} ({})", flags.mode))?);
         teardown::down(topology)?;
     }
     Ok(runs)
@@ -161,13 +198,14 @@ async fn all_runs(flags: &Flags, topology: &Topology, cases: &[Numbered], rows: 
 /// The table against one program, in a lab of its own: nothing of another one's rules or connections is there.
 async fn one_run(
     program: Program,
-    means: Means,
+    flags: &Flags,
     topology: &Topology,
     cases: &[Numbered],
     rows: &[Row],
-) -> Result<Vec<judgement::Verdict>> {
+) -> Result<Run> {
     let lab = Lab::bring_up(topology).await?;
     let client = &lab.foundation.client;
+    let means = Means { mode: flags.mode, variant: flags.variant };
     let processes = program.start(&lab, means).await?;
     let [first, last] = CANARIES.map(|addresses| Numbered { addresses, case: table::canary() });
     step_async(format!("start {program}"), programmed(&lab, &first, &processes)).await?;
@@ -181,8 +219,14 @@ async fn one_run(
         probe::probe_all(topology, Arc::new(rows.to_vec())).await
     });
     let verdicts = probed.await?;
+    // They belong to the whole: who asks for some rows does not wait for them.
+    let schedulers = program == Program::PenstockNode && flags.mode == Mode::Ipvs && flags.only.is_none();
+    let checks = match schedulers {
+        true => step_async("look at each scheduler", schedulers::checks(&lab)).await?,
+        false => Vec::new(),
+    };
     processes.iter().try_for_each(Process::check)?;
-    Ok(verdicts)
+    Ok(Run { program, verdicts, checks })
 }
 
 /// Creates a canary and waits until it answers on every node and frontend: then all that was created before it does too.

@@ -6,6 +6,7 @@ use crate::flows::flow::Row;
 use crate::flows::judgement::Verdict;
 use crate::flows::known::Known;
 use crate::flows::program::{Mode, Program};
+use crate::flows::schedulers::Check;
 
 /// One program's verdicts, in the order of the rows.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub struct Run {
     pub program: Program,
     /// Its verdicts.
     pub verdicts: Vec<Verdict>,
+    /// What was looked at besides.
+    pub checks: Vec<Check>,
 }
 
 /// What a verdict means once the list of known rows was looked at.
@@ -64,7 +67,9 @@ impl Report<'_> {
 
     /// How one program's rows stand.
     pub fn counts(&self, run: &Run) -> Counts {
-        (0..self.rows.len()).fold(Counts::default(), |mut counts, place| {
+        let failed = run.checks.iter().filter(|check| check.failure.is_some()).count();
+        let begin = Counts { passed: run.checks.len() - failed, known: 0, failed };
+        (0..self.rows.len()).fold(begin, |mut counts, place| {
             match self.standing(run, place) {
                 Standing::Passed => counts.passed += 1,
                 Standing::Known(..) => counts.known += 1,
@@ -102,6 +107,11 @@ impl Report<'_> {
                 }
                 Standing::Known(..) | Standing::Passed => Ok(()),
             };
+        }
+        for Check { name, failure } in &run.checks {
+            if let Some(failure) = failure {
+                let _ = writeln!(text, "FAILED  {program}: {name}\n        {failure}");
+            }
         }
         text
     }
@@ -171,7 +181,7 @@ mod tests {
         let programs = [Program::PenstockNode, Program::KubeProxy].into_iter();
         let runs: Vec<Run> = programs
             .zip(verdicts)
-            .map(|(program, verdicts)| Run { program, verdicts: verdicts.map(verdict).to_vec() })
+            .map(|(program, verdicts)| Run { program, verdicts: verdicts.map(verdict).to_vec(), checks: vec![] })
             .collect();
         let known = crate::flows::known::parse(known).unwrap();
         look(&Report { mode: Mode::Nftables, rows: &rows, runs: &runs, known: &known })

@@ -165,6 +165,8 @@ pub struct Service {
     pub source_ranges: Vec<&'static str>,
     /// The ways of its load balancer addresses and externalIPs.
     pub ways: Vec<Way>,
+    /// Annotations.
+    pub annotations: Vec<(&'static str, &'static str)>,
     /// Its load balancer's `ipMode`.
     pub ip_mode: &'static str,
     /// Whether its ClusterIPs are where a host outside has them too.
@@ -190,6 +192,7 @@ impl Default for Service {
             ways: Way::NODES.to_vec(),
             ip_mode: "VIP",
             cluster_ips_outside: false,
+            annotations: Vec::new(),
             labels: Vec::new(),
             publish_not_ready: false,
             slices: Vec::new(),
@@ -224,7 +227,12 @@ impl Service {
         json!({
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": { "name": name, "namespace": NAMESPACE, "labels": labels(&self.labels) },
+            "metadata": {
+                "name": name,
+                "namespace": NAMESPACE,
+                "labels": labels(&self.labels),
+                "annotations": labels(&self.annotations),
+            },
             "spec": {
                 "type": "LoadBalancer",
                 // Nobody's: this table plays the load balancer.
