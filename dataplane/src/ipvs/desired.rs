@@ -147,13 +147,17 @@ fn flags(scheduler: Scheduler) -> u32 {
 }
 
 fn server(address: ServerAddress, port: &ServicePort, settings: &Settings) -> VirtualServer {
-    let wanted = port.scheduler.filter(|wanted| settings.available.contains(wanted));
+    let has = |wanted: &Scheduler| settings.available.contains(wanted);
+    // By the client's address, so that all frontends of the port lead a client to the same endpoint: what the kernel remembers
+    // belongs to one of them.
+    let sticky = Some(Scheduler::Sh).filter(has).unwrap_or(settings.scheduler);
+    let asked = port.scheduler.filter(has);
     let (scheduler, persistent, timeout) = match (address, port.affinity_seconds) {
-        (_, None) => (wanted.unwrap_or(settings.scheduler), 0, 0),
-        // A persistent server of a mark does not change ports (`ip_vs_sched_persist`): there the client's address decides.
-        (ServerAddress::Mark(..), Some(_)) => (Scheduler::Sh, 0, 0),
+        (_, None) => (asked.unwrap_or(settings.scheduler), 0, 0),
+        // A persistent server of a mark does not change ports (`ip_vs_sched_persist`).
+        (ServerAddress::Mark(..), Some(_)) => (sticky, 0, 0),
         (ServerAddress::Frontend(_), Some(seconds)) => {
-            (wanted.unwrap_or(settings.scheduler), ServerFlags::PERSISTENT.0, seconds)
+            (asked.unwrap_or(sticky), ServerFlags::PERSISTENT.0, seconds)
         }
     };
     let flags = ServerFlags(flags(scheduler) | persistent);

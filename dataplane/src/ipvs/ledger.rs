@@ -397,12 +397,13 @@ fn mend(standing: &mut Standing, observed: &Observed, now: Instant, requests: &m
 }
 
 fn is_as_wanted(standing: &Standing, observed: &Observed) -> bool {
-    let flags = ServerFlags(standing.server.flags.0 & ServerFlags::PERSISTENT.0);
-    let wanted = VirtualServer { flags, timeout: observed.server.timeout, ..standing.server };
+    let visible = |server: VirtualServer| {
+        VirtualServer { flags: ServerFlags(server.flags.0 & ServerFlags::PERSISTENT.0), timeout: 0, ..server }
+    };
     let serving = standing.serving.iter().map(|endpoint| Destination::serving(*endpoint));
     let draining = standing.draining.keys().map(|endpoint| Destination::draining(*endpoint));
     let all: BTreeMap<SocketAddr, Destination> = serving.chain(draining).map(|to| (to.address, to)).collect();
-    wanted == observed.server && all == observed.destinations
+    visible(standing.server) == visible(observed.server) && all == observed.destinations
 }
 
 #[cfg(test)]

@@ -146,7 +146,8 @@ fn external_policy_local_has_a_server_for_those_outside_and_one_for_those_inside
         .collect();
     let [first, second, inside] = servers[..] else { panic!("{servers:?}") };
     for server in [first, second] {
-        assert_eq!((server.flags, server.timeout), (ServerFlags::PERSISTENT, 60));
+        let flags = ServerFlags(ServerFlags::PERSISTENT.0 | ServerFlags::SH_FALLBACK.0);
+        assert_eq!((server.scheduler, server.flags, server.timeout), (Some(Scheduler::Sh), flags, 60));
         let to = Request::NewDestination(server.address, Destination::serving(pod(2)));
         assert!(plan.requests.contains(&to));
     }
