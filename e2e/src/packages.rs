@@ -24,8 +24,19 @@ const PACKAGES: [&str; 9] = [
 
 /// What the flows of mode ipvs need besides: to build a kernel, kube-proxy's programs, and what somebody else
 /// would change IPVS with.
-const UML_PACKAGES: [&str; 11] =
-    ["bc", "bison", "flex", "gcc", "ipset", "iptables", "ipvsadm", "libc6-dev", "linux-source-6.1", "make", "xz-utils"];
+const UML_PACKAGES: [&str; 11] = [
+    "bc",
+    "bison",
+    "flex",
+    "gcc",
+    "ipset",
+    "iptables",
+    "ipvsadm",
+    "libc6-dev",
+    "linux-source-6.1",
+    "make",
+    "xz-utils",
+];
 
 /// What decides whether a package's services are started on installation (invoke-rc.d(8)).
 const POLICY: &str = "/usr/sbin/policy-rc.d";

@@ -10,7 +10,9 @@ use crate::Unreadable;
 pub const IPVS_SCHEDULER: &str = "penstock.dev/ipvs-scheduler";
 
 /// A scheduler of IPVS, by the name that the kernel gives it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Scheduler {
     /// One after the other.
     #[default]

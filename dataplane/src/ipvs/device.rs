@@ -126,7 +126,7 @@ impl Device {
     /// Gives it addresses.
     pub(super) async fn bind(&self, ips: &[IpAddr]) -> Result<(), DeviceError> {
         let Some(index) = self.index else { return Ok(()) };
-        let requests = ips.to_vec().into_iter().map(|ip| {
+        let requests = ips.iter().copied().map(|ip| {
             let mut request = self.handle.address().add(index, ip, full(ip)).replace();
             dress(request.message_mut(), ip);
             async move { request.execute().await.map_err(|source| DeviceError::Address { ip, source }) }
@@ -137,13 +137,15 @@ impl Device {
     /// Takes addresses from it; it is no error if it does not have them.
     pub(super) async fn unbind(&self, ips: &[IpAddr]) -> Result<(), DeviceError> {
         let Some(index) = self.index else { return Ok(()) };
-        let requests = ips.to_vec().into_iter().map(|ip| {
+        let requests = ips.iter().copied().map(|ip| {
             let mut message = self.handle.address().add(index, ip, full(ip)).message_mut().clone();
             dress(&mut message, ip);
             let request = self.handle.address().del(message);
             async move {
                 match request.execute().await {
-                    Err(rtnetlink::Error::NetlinkError(why)) if why.raw_code() == -libc::EADDRNOTAVAIL => Ok(()),
+                    Err(rtnetlink::Error::NetlinkError(why)) if why.raw_code() == -libc::EADDRNOTAVAIL => {
+                        Ok(())
+                    }
                     done => done.map_err(|source| DeviceError::Address { ip, source }),
                 }
             }

@@ -109,7 +109,8 @@ impl IpvsSocket {
     /// Only the last is acknowledged: refusals come anyway, and those before it have been carried out when it was.
     fn exchange(&mut self, batch: &[Request], first: u32) -> Result<Vec<Reply>, NetfilterError> {
         let mut bytes = Vec::new();
-        for (sequence, (place, request)) in (0..).map(|n| first.wrapping_add(n)).zip(batch.iter().enumerate()) {
+        for (sequence, (place, request)) in (0..).map(|n| first.wrapping_add(n)).zip(batch.iter().enumerate())
+        {
             request.message(self.family, sequence, place + 1 == batch.len()).emit(&mut bytes);
         }
         self.calls += 1;
@@ -159,7 +160,11 @@ impl IpvsSocket {
         &mut self,
         address: ServerAddress,
     ) -> Result<BTreeMap<SocketAddr, Connections>, IpvsError> {
-        Ok(self.destinations(address)?.into_iter().map(|(to, connections)| (to.address, connections)).collect())
+        Ok(self
+            .destinations(address)?
+            .into_iter()
+            .map(|(to, connections)| (to.address, connections))
+            .collect())
     }
 
     /// Which schedulers the kernel has, or can load by itself: each is tried with a server that no packet can reach.

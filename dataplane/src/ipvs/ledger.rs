@@ -243,7 +243,8 @@ impl Ledger {
         now: Instant,
     ) -> Vec<Request> {
         let mut requests = Vec::new();
-        let foreign = observed.keys().filter(|address| !self.servers.contains_key(address) && is_ours(address));
+        let foreign =
+            observed.keys().filter(|address| !self.servers.contains_key(address) && is_ours(address));
         requests.extend(foreign.map(|address| Request::DeleteServer(*address)));
         for (address, standing) in &mut self.servers {
             match observed.get(address) {
@@ -289,7 +290,11 @@ impl Ledger {
     /// Whether the kernel has what it is to have, as far as `observed` can tell: `/proc/net/ip_vs` does not say time-outs in
     /// seconds, nor flags of schedulers.
     #[must_use]
-    pub fn agrees(&self, observed: &BTreeMap<ServerAddress, Observed>, is_ours: impl Fn(&ServerAddress) -> bool) -> bool {
+    pub fn agrees(
+        &self,
+        observed: &BTreeMap<ServerAddress, Observed>,
+        is_ours: impl Fn(&ServerAddress) -> bool,
+    ) -> bool {
         let wanted = self.servers.iter().all(|(address, standing)| {
             observed.get(address).is_some_and(|observed| is_as_wanted(standing, observed))
         });
@@ -397,8 +402,10 @@ fn mend(standing: &mut Standing, observed: &Observed, now: Instant, requests: &m
 }
 
 fn is_as_wanted(standing: &Standing, observed: &Observed) -> bool {
-    let visible = |server: VirtualServer| {
-        VirtualServer { flags: ServerFlags(server.flags.0 & ServerFlags::PERSISTENT.0), timeout: 0, ..server }
+    let visible = |server: VirtualServer| VirtualServer {
+        flags: ServerFlags(server.flags.0 & ServerFlags::PERSISTENT.0),
+        timeout: 0,
+        ..server
     };
     let serving = standing.serving.iter().map(|endpoint| Destination::serving(*endpoint));
     let draining = standing.draining.keys().map(|endpoint| Destination::draining(*endpoint));

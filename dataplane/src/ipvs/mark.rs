@@ -78,11 +78,8 @@ mod tests {
 
     #[test]
     fn marks_are_ours_and_differ_by_port_and_family() {
-        let key = |port| PortKey {
-            service: Arc::new(ObjectKey::new("d", "s")),
-            port,
-            protocol: Protocol::Tcp,
-        };
+        let key =
+            |port| PortKey { service: Arc::new(ObjectKey::new("d", "s")), port, protocol: Protocol::Tcp };
         let mut marks = Marks::default();
         let numbers: Vec<u32> = (1..200).map(|port| marks.take(&key(port)).unwrap()).collect();
         assert_eq!(marks.0.len(), numbers.len());

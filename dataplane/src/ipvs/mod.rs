@@ -39,7 +39,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use self::{caretaker::Caretaker, kernel::IpvsSocket, workshop::Workshop};
 use crate::{
     Applied, ApplyError, Backend, NetworkNamespace,
-    nftables::{Nft, TableConfig},
+    nftables::{Nft, TableConfig, TableWatch},
 };
 
 /// What the backend is told when it starts.
@@ -57,6 +57,8 @@ pub struct Ipvs {
     workshop: Arc<Mutex<Workshop>>,
     /// What was heard of Service ranges since the last call.
     service_cidrs: Option<Vec<IpNet>>,
+    /// Until somebody asks for it.
+    watch: Option<TableWatch>,
     /// Ends the caretaker.
     _caretaker: DropGuard,
 }
@@ -68,11 +70,16 @@ impl Ipvs {
     /// # Errors
     /// When something is missing: the sentence names the module.
     pub async fn new(config: IpvsConfig) -> Result<Self, ProgramError> {
-        let (workshop, changes) = Workshop::open(config).await?;
+        let (workshop, changes, watch) = Workshop::open(config).await?;
         let workshop = Arc::new(Mutex::new(workshop));
         let until = CancellationToken::new();
         tokio::spawn(Caretaker::new(workshop.clone(), changes).run(until.clone()));
-        Ok(Self { workshop, service_cidrs: None, _caretaker: until.drop_guard() })
+        Ok(Self { workshop, service_cidrs: None, watch: Some(watch), _caretaker: until.drop_guard() })
+    }
+
+    /// What others change of the table, once. Servers and addresses are put back without a word to anybody.
+    pub fn take_watch(&mut self) -> Option<TableWatch> {
+        self.watch.take()
     }
 
     async fn workshop(&mut self) -> MutexGuard<'_, Workshop> {

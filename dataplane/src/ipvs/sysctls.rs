@@ -17,7 +17,9 @@ const WANTED: [(&str, u32); 5] = [
 
 /// One that cannot be set.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot set the sysctl {name} to {value}: mode ipvs needs a writable /proc/sys, as a privileged container has it")]
+#[error(
+    "cannot set the sysctl {name} to {value}: mode ipvs needs a writable /proc/sys, as a privileged container has it"
+)]
 pub struct SysctlError {
     name: String,
     value: u32,
@@ -28,7 +30,11 @@ pub struct SysctlError {
 /// Sets all that differ; one that is greater already stays.
 pub(super) fn set_all() -> Result<(), SysctlError> {
     WANTED.iter().try_for_each(|(path, value)| {
-        set(path, *value).map_err(|source| SysctlError { name: path.replace('/', "."), value: *value, source })
+        set(path, *value).map_err(|source| SysctlError {
+            name: path.replace('/', "."),
+            value: *value,
+            source,
+        })
     })
 }
 

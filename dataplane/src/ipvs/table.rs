@@ -59,7 +59,9 @@ fn marking(config: &TableConfig) -> String {
     let (prefix, mask) = (Mark::PREFIX, Mark::PREFIX_MASK);
     let [four, six] = [frontend("ip"), frontend("ip6")];
     let off_cluster = FAMILIES.map(|(n, ip)| match config.has_cluster_cidr(n) {
-        true => format!("    {ip} saddr != @cluster{n} {} @off-cluster{n} jump mark-masquerade\n", frontend(ip)),
+        true => {
+            format!("    {ip} saddr != @cluster{n} {} @off-cluster{n} jump mark-masquerade\n", frontend(ip))
+        }
         false => String::new(),
     });
     format!(

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     Applied, NetfilterError, NetworkNamespace,
-    nftables::{Batch, Netlink, Nft, NftError, statements},
+    nftables::{Batch, LISTENED_TO, Netlink, Nft, NftError, OwnCommits, TableWatch, statements},
 };
 
 /// All virtual servers. That of this thread: the process's own is where its first thread is.
@@ -68,6 +68,8 @@ pub(super) struct Workshop {
     device: Device,
     addresses: Addresses,
     netlink: Netlink,
+    /// Tells the watch over the table which commits are ours.
+    own: OwnCommits,
     /// `None` while it is not known whether the answers to something that failed still wait in it.
     socket: Option<IpvsSocket>,
     /// `None` while it is not known what the kernel holds.
@@ -84,7 +86,7 @@ pub(super) fn is_ours(address: &ServerAddress, addresses: &Addresses) -> bool {
 }
 
 impl Workshop {
-    pub(super) async fn open(config: IpvsConfig) -> Result<(Self, Changes), ProgramError> {
+    pub(super) async fn open(config: IpvsConfig) -> Result<(Self, Changes, TableWatch), ProgramError> {
         let tried = spawn_blocking(|| {
             let mut socket = IpvsSocket::open(&NetworkNamespace::Own)?;
             socket.schedulers().map(|schedulers| (socket, schedulers))
@@ -98,6 +100,7 @@ impl Workshop {
         nft.check(&table::define(&config.table)).await?;
         let (mut device, changes) = Device::open()?;
         device.ensure().await?;
+        let (watch, own) = TableWatch::open_for(&NetworkNamespace::Own, TABLE)?;
         let settings = Settings { scheduler: config.scheduler, available, own_addresses: BTreeSet::new() };
         let workshop = Self {
             own_service_cidrs: config.table.service_cidrs.clone(),
@@ -105,12 +108,13 @@ impl Workshop {
             settings,
             device,
             addresses: Addresses::default(),
-            netlink: Netlink::new(NetworkNamespace::Own),
+            netlink: Netlink::new(NetworkNamespace::Own).known_to(own.clone()),
+            own,
             socket: Some(socket),
             ledger: None,
             config,
         };
-        Ok((workshop, changes))
+        Ok((workshop, changes, watch))
     }
 
     pub(super) fn take_service_cidrs(&mut self, cidrs: &[IpNet]) {
@@ -122,24 +126,49 @@ impl Workshop {
         // Put back once all of it is carried out.
         let mut ledger = self.ledger.take().ok_or(ProgramError::NotLoaded)?;
         let plan = ledger.apply(changes, Instant::now());
+        let mut in_doubt = false;
         if self.service_cidrs_differ {
-            Nft::default().run(&table::replace_service_cidrs(&self.config.table)).await?;
+            in_doubt = self.by_program(&table::replace_service_cidrs(&self.config.table)).await?;
             self.service_cidrs_differ = false;
         }
-        self.carry_out(&plan).await?;
+        in_doubt |= self.carry_out(&plan).await?;
         let programmed = ledger.programmed();
         self.ledger = Some(ledger);
-        Ok(Applied { operations: plan.len(), programmed, in_doubt: false })
+        Ok(Applied { operations: plan.len(), programmed, in_doubt })
     }
 
-    async fn carry_out(&mut self, plan: &Plan) -> Result<(), ProgramError> {
+    /// Runs a script that changes the table. Returns whether somebody else committed something meanwhile.
+    async fn by_program(&self, script: &str) -> Result<bool, ProgramError> {
+        let paused = self.own.pause()?;
+        let done = Nft::default().run(script).await;
+        let others = paused.resume(1);
+        done?;
+        Ok(others?)
+    }
+
+    /// The same for elements. While somebody listens the kernel makes a message for each of them: many pause that.
+    async fn change_elements(&mut self, plan: &Plan) -> Result<bool, ProgramError> {
+        let elements = plan.removals.len() + plan.additions.len();
         let removals = plan.removals.iter().map(Rule::key);
         let batch = Batch::of_rows(TABLE, removals, plan.additions.iter().map(Rule::row));
-        self.netlink.send(batch).await?;
+        if elements <= LISTENED_TO {
+            self.netlink.send(batch).await?;
+            return Ok(false);
+        }
+        let paused = self.own.pause()?;
+        let done = self.netlink.send(batch).await;
+        let others = paused.resume(1);
+        done?;
+        Ok(others?)
+    }
+
+    async fn carry_out(&mut self, plan: &Plan) -> Result<bool, ProgramError> {
+        let in_doubt = self.change_elements(plan).await?;
         self.ask(plan.requests.clone()).await?;
         // A server is there before its address is, and longer.
         self.device.bind(&plan.bind).await?;
-        Ok(self.device.unbind(&plan.unbind).await?)
+        self.device.unbind(&plan.unbind).await?;
+        Ok(in_doubt)
     }
 
     /// Everything anew. Connections go on: what stands and is wanted is left as it is.
@@ -150,7 +179,7 @@ impl Workshop {
         self.settings.own_addresses = self.addresses.own.clone();
         let mut ledger = Ledger::new(self.settings.clone());
         let plan = ledger.apply(all, Instant::now());
-        self.replace_table(&plan).await?;
+        let in_doubt = self.replace_table(&plan).await?;
         self.mend(&mut ledger).await?;
         let wanted: BTreeSet<IpAddr> = ledger.vips().collect();
         let missing: Vec<IpAddr> = wanted.difference(&self.addresses.bound).copied().collect();
@@ -160,15 +189,15 @@ impl Workshop {
         self.addresses.bound = wanted;
         let programmed = ledger.programmed();
         self.ledger = Some(ledger);
-        Ok(Applied { operations: plan.len(), programmed, in_doubt: false })
+        Ok(Applied { operations: plan.len(), programmed, in_doubt })
     }
 
-    async fn replace_table(&mut self, plan: &Plan) -> Result<(), ProgramError> {
+    async fn replace_table(&mut self, plan: &Plan) -> Result<bool, ProgramError> {
         let script = table::define(&self.config.table)
             + &statements(TABLE, "add", plan.additions.iter().map(Rule::row));
-        Nft::default().run(&script).await?;
+        let in_doubt = self.by_program(&script).await?;
         self.service_cidrs_differ = false;
-        Ok(())
+        Ok(in_doubt)
     }
 
     /// Makes IPVS as the ledger says; returns how many requests that took.

@@ -41,7 +41,11 @@ impl AnyBackend {
                 Ok((Self::Iptables(variant, backend), finds.boxed()))
             }
             // It puts servers and addresses back by itself.
-            Self::Ipvs(backend) => Ok((Self::Ipvs(backend), stream::pending().boxed())),
+            Self::Ipvs(mut backend) => {
+                let table = backend.take_watch().map(TableWatch::into_stream);
+                let touched = table.map_or_else(|| stream::pending().boxed(), StreamExt::boxed);
+                Ok((Self::Ipvs(backend), touched))
+            }
         }
     }
 }

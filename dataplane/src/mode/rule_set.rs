@@ -92,6 +92,7 @@ impl RuleSet {
             Self::Iptables(variant) => {
                 Ok(iptables::cleanup(&Programs::new(variant, namespace.clone())).await?)
             }
+            // It works in the process's own network namespace only.
             Self::Ipvs => Ok(ipvs::cleanup().await?),
         }
     }

@@ -166,11 +166,7 @@ fn border(kind: libc::c_int, sequence: u32) -> Message {
 }
 
 /// One part a set, or as many as its elements need.
-fn parts(
-    verb: Verb,
-    table: &'static str,
-    rows: impl Iterator<Item = Row>,
-) -> impl Iterator<Item = Part> {
+fn parts(verb: Verb, table: &'static str, rows: impl Iterator<Item = Row>) -> impl Iterator<Item = Part> {
     let mut sets: BTreeMap<&'static str, Vec<Part>> = BTreeMap::new();
     for row in rows {
         let element = element(&row);

@@ -62,7 +62,7 @@ pub struct Nftables {
 }
 
 /// While somebody listens, the kernel makes a message of 4 KiB for every element of a transaction: larger ones pause that.
-const LISTENED_TO: usize = 1024;
+pub(crate) const LISTENED_TO: usize = 1024;
 
 impl Nftables {
     /// A backend that has not looked at the kernel yet.

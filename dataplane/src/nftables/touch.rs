@@ -57,8 +57,10 @@ impl fmt::Display for Touched {
 }
 
 /// Puts the messages of a commit together. They come before the one that names its author.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Commit {
+    /// Family and name of the table; the family is `inet`.
+    table: &'static str,
     /// What of our table; one more than is named shows that there is more.
     touches: BTreeSet<String>,
 }
@@ -67,11 +69,22 @@ pub(super) struct Commit {
 const NAMED: usize = 3;
 const WHOLE: &str = "the whole table";
 
+impl Default for Commit {
+    fn default() -> Self {
+        Self::of(TABLE)
+    }
+}
+
 impl Commit {
+    /// Of a table, by family and name.
+    pub(super) fn of(table: &'static str) -> Self {
+        Self { table, touches: BTreeSet::new() }
+    }
+
     /// Takes the next message; a commit that is complete and concerns us is returned.
     pub(super) fn take(&mut self, data: &Data) -> Option<Touched> {
         if data.kind != NEW_GENERATION {
-            if is_ours(data) {
+            if is_about(data, self.table) {
                 self.touch(subject(data));
             }
             return None;
@@ -108,7 +121,11 @@ fn subject(data: &Data) -> String {
 
 /// Whether it is about our table.
 pub(super) fn is_ours(data: &Data) -> bool {
-    let (_, table) = TABLE.split_once(' ').unwrap_or_default();
+    is_about(data, TABLE)
+}
+
+fn is_about(data: &Data, table: &str) -> bool {
+    let (_, table) = table.split_once(' ').unwrap_or_default();
     let name = attribute(&data.attributes, TABLE_NAME);
     data.family == libc::NFPROTO_INET as u8
         && name.and_then(|name| name.strip_suffix(&[0])) == Some(table.as_bytes())

@@ -44,6 +44,18 @@ impl TableWatch {
     /// # Errors
     /// When there is no socket to be had.
     pub fn open(namespace: &NetworkNamespace) -> Result<(Self, OwnCommits), NetfilterError> {
+        Self::open_to(namespace, Commit::default())
+    }
+
+    /// The same for another table of the family `inet`.
+    pub(crate) fn open_for(
+        namespace: &NetworkNamespace,
+        table: &'static str,
+    ) -> Result<(Self, OwnCommits), NetfilterError> {
+        Self::open_to(namespace, Commit::of(table))
+    }
+
+    fn open_to(namespace: &NetworkNamespace, commit: Commit) -> Result<(Self, OwnCommits), NetfilterError> {
         let socket = NetfilterSocket::open(namespace)?;
         socket.join(libc::NFNLGRP_NFTABLES)?;
         let asking = Mutex::new(NetfilterSocket::open(namespace)?);
@@ -52,7 +64,7 @@ impl TableWatch {
         // SAFETY: the Arc's content owns its descriptor and is neither replaced nor closed while the AsyncFd has it.
         let socket = unsafe { AsyncFd::register_with_interest(watching, Interest::READABLE) };
         let socket = socket.map_err(|error| NetfilterError::Open(error.into()))?;
-        Ok((Self { socket, commit: Commit::default() }, own))
+        Ok((Self { socket, commit }, own))
     }
 
     /// Waits until somebody else changes our table. Nothing is lost if this is given up.

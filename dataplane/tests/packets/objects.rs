@@ -92,6 +92,7 @@ pub(crate) fn backend(set: RuleSet, namespace: &str) -> AnyBackend {
             let programs = Programs::new(variant, NetworkNamespace::Named(namespace.to_owned()));
             AnyBackend::Iptables(variant, Iptables::new(programs, table_config()))
         }
+        RuleSet::Ipvs => panic!("machines have no IPVS, as a rule: make flows MODE=ipvs tries it"),
     }
 }
 

@@ -74,9 +74,9 @@ pub enum Subject {
 /// Flags of `penstock-e2e flows`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Flags {
-    /// Who forwards.
-    #[arg(long, value_enum, default_value_t = Subject::Both)]
-    proxy: Subject,
+    /// Who forwards: both, and with mode ipvs penstock alone, unless this says otherwise.
+    #[arg(long, value_enum)]
+    proxy: Option<Subject>,
     /// With what.
     #[arg(long, value_enum, default_value_t = Mode::Nftables)]
     mode: Mode,
@@ -145,8 +145,14 @@ fn inside(flags: &Flags) -> Result<bool> {
 }
 
 impl Flags {
+    /// kube-proxy's own rules do not all stand in a user-mode Linux, so that it says nothing about what is right there.
+    fn subject(&self) -> Subject {
+        let usual = if self.mode == Mode::Ipvs { Subject::Penstock } else { Subject::Both };
+        self.proxy.unwrap_or(usual)
+    }
+
     fn programs(&self) -> &'static [Program] {
-        match self.proxy {
+        match self.subject() {
             Subject::Penstock => &[Program::PenstockNode],
             Subject::KubeProxy => &[Program::KubeProxy],
             Subject::Both => &[Program::PenstockNode, Program::KubeProxy],
@@ -155,7 +161,7 @@ impl Flags {
 
     /// As arguments of this program.
     fn args(&self) -> Vec<String> {
-        let proxy = self.proxy.to_possible_value();
+        let proxy = self.subject().to_possible_value();
         let mut args = vec![
             "flows".to_owned(),
             format!("--mode={}", self.mode),

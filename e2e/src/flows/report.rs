@@ -181,7 +181,11 @@ mod tests {
         let programs = [Program::PenstockNode, Program::KubeProxy].into_iter();
         let runs: Vec<Run> = programs
             .zip(verdicts)
-            .map(|(program, verdicts)| Run { program, verdicts: verdicts.map(verdict).to_vec(), checks: vec![] })
+            .map(|(program, verdicts)| Run {
+                program,
+                verdicts: verdicts.map(verdict).to_vec(),
+                checks: vec![],
+            })
             .collect();
         let known = crate::flows::known::parse(known).unwrap();
         look(&Report { mode: Mode::Nftables, rows: &rows, runs: &runs, known: &known })

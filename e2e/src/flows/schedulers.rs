@@ -66,6 +66,7 @@ pub async fn checks(lab: &Lab) -> Result<Vec<Check>> {
     checks.push(check("a changed weight is put back".into(), weight_returns(topology).await));
     checks.push(check("ipvsadm -C is repaired".into(), servers_return(topology).await));
     checks.push(check("an address that is taken is put back".into(), address_returns(topology).await));
+    checks.push(check("a table that is deleted is put back".into(), table_returns(topology).await));
     Ok(checks)
 }
 
@@ -76,10 +77,7 @@ fn check(name: String, outcome: Result<()>) -> Check {
 fn cases() -> Vec<Numbered> {
     let case = |(number, name): (u8, &&'static str)| Numbered {
         addresses: Addresses(FIRST + number),
-        case: Case::new(
-            name,
-            Service { annotations: vec![(ANNOTATION, name)], ..Service::ready(&FOUR) },
-        ),
+        case: Case::new(name, Service { annotations: vec![(ANNOTATION, name)], ..Service::ready(&FOUR) }),
     };
     (0..).zip(&NAMES).map(case).collect()
 }
@@ -128,7 +126,10 @@ fn follows_open_connections(topology: &Topology, to: SocketAddr) -> Result<()> {
     let closed = before - held.len();
     let new = names(&hold(topology, to, closed)?);
     let back = new.iter().filter(|name| **name == freed).count();
-    ensure!(back + TOLERANCE >= closed, "{closed} connections of {freed} were closed, and new ones went to {new:?}");
+    ensure!(
+        back + TOLERANCE >= closed,
+        "{closed} connections of {freed} were closed, and new ones went to {new:?}"
+    );
     Ok(())
 }
 
@@ -168,6 +169,23 @@ async fn address_returns(topology: &Topology) -> Result<()> {
     let taken = format!("address del {}/32 dev penstock-ipvs\n", to.ip());
     netns::batch(&topology.netns(Place::Node1), &taken)?;
     answers(topology, to).await
+}
+
+/// Without it nobody is masqueraded, so that a client outside gets no answer.
+async fn table_returns(topology: &Topology) -> Result<()> {
+    netns::nft(&topology.netns(Place::Node1), "delete table inet penstock-ipvs\n")?;
+    until("the table", REPAIR, || async {
+        let netns = topology.netns(Place::Node1);
+        let listed = Command::new("ip").args(["netns", "exec", &netns, "nft", "list", "tables"]).output();
+        let listed = listed.context("run nft")?;
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        Ok(match listed.contains("inet penstock-ipvs") {
+            true => Look::Ready(()),
+            false => Look::NotYet(listed),
+        })
+    })
+    .await?;
+    ask(topology, Sender::Client, named("rr"), 1).map(drop)
 }
 
 /// Waits until somebody answers a pod on the first node.

@@ -72,7 +72,8 @@ impl Order {
     /// # Errors
     /// When it cannot be written.
     pub fn end(&self, code: u8) -> Result<()> {
-        fs::write(&self.outcome, code.to_string()).with_context(|| format!("write {}", self.outcome.display()))
+        fs::write(&self.outcome, code.to_string())
+            .with_context(|| format!("write {}", self.outcome.display()))
     }
 
     /// How it ended.

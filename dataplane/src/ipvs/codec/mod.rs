@@ -15,7 +15,7 @@ pub use destination::{Connections, Destination, Forwarding};
 pub use request::{Request, Timeouts};
 pub use server::{ServerAddress, ServerFlags, VirtualServer};
 
-pub(super) use family::{family_question, family_number};
+pub(super) use family::{family_number, family_question};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

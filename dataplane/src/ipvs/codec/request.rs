@@ -3,6 +3,7 @@
 use std::fmt;
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
+use penstock_model::Scheduler;
 
 use super::{Destination, ServerAddress, VirtualServer};
 use crate::netfilter::{Attributes, Message, attribute};
@@ -87,9 +88,9 @@ impl Request {
             Self::DeleteServer(address) => list.with_nested(SERVER, &server(address)),
             Self::NewDestination(address, destination)
             | Self::SetDestination(address, destination)
-            | Self::DeleteDestination(address, destination) => list
-                .with_nested(SERVER, &server(address))
-                .with_nested(DESTINATION, &destination.attributes()),
+            | Self::DeleteDestination(address, destination) => {
+                list.with_nested(SERVER, &server(address)).with_nested(DESTINATION, &destination.attributes())
+            }
             Self::Destinations(address) => list.with_nested(SERVER, &address.attributes()),
             Self::SetTimeouts(timeouts) => list
                 .with(TIMEOUT_TCP, &timeouts.tcp.to_ne_bytes())
@@ -140,7 +141,7 @@ impl Request {
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheduler = |server: &VirtualServer| server.scheduler.map(|s| s.name()).unwrap_or_default();
+        let scheduler = |server: &VirtualServer| server.scheduler.map(Scheduler::name).unwrap_or_default();
         match self {
             Self::NewServer(server) => {
                 write!(f, "make the virtual server {} ({})", server.address, scheduler(server))

@@ -70,14 +70,8 @@ fn requests_are_those_of_ipvsadm() {
             "-A -t 10.96.0.12:80 -s rr -p 10800",
             Request::NewServer(server(persistent, Scheduler::Rr, 1, 10_800)),
         ),
-        (
-            "-A -f 1582301185 -s rr",
-            Request::NewServer(server(mark(Family::IPv4), Scheduler::Rr, 0, 0)),
-        ),
-        (
-            "-A -f 1582301185 -6 -s rr",
-            Request::NewServer(server(mark(Family::IPv6), Scheduler::Rr, 0, 0)),
-        ),
+        ("-A -f 1582301185 -s rr", Request::NewServer(server(mark(Family::IPv4), Scheduler::Rr, 0, 0))),
+        ("-A -f 1582301185 -6 -s rr", Request::NewServer(server(mark(Family::IPv6), Scheduler::Rr, 0, 0))),
         ("-E -t 10.96.0.12:80 -s lc -p 60", Request::SetServer(server(persistent, Scheduler::Lc, 1, 60))),
         (
             "-a -t 10.96.0.10:53 -r 10.244.1.5:8053 -m -w 1",
@@ -98,10 +92,7 @@ fn requests_are_those_of_ipvsadm() {
         ("-d -t 10.96.0.10:53 -r 10.244.1.5:8053", Request::DeleteDestination(dns(), removed)),
         ("-D -t 10.96.0.10:53", Request::DeleteServer(dns())),
         ("-D -f 1582301185 -6", Request::DeleteServer(mark(Family::IPv6))),
-        (
-            "--set 900 120 300",
-            Request::SetTimeouts(Timeouts { tcp: 900, tcp_fin: 120, udp: 300 }),
-        ),
+        ("--set 900 120 300", Request::SetTimeouts(Timeouts { tcp: 900, tcp_fin: 120, udp: 300 })),
         ("--timeout", Request::Timeouts),
         ("-C", Request::Flush),
     ] {
@@ -118,7 +109,8 @@ fn lists_are_asked_for_and_read_as_by_ipvsadm() {
     assert!(asked.contains(&sent(&Request::Destinations(ServerAddress::Mark(Family::IPv6, MARK)))));
     assert_eq!(Request::Servers.message(28, 1, true).flags, NLM_F_DUMP);
     let answers: Vec<Vec<u8>> = recorded("-L -n", "<").iter().map(|hex| bytes(hex)[4..].to_vec()).collect();
-    let servers: Vec<VirtualServer> = answers.iter().filter_map(|answer| Request::server_in(answer)).collect();
+    let servers: Vec<VirtualServer> =
+        answers.iter().filter_map(|answer| Request::server_in(answer)).collect();
     let sh = ServerFlags::SH_FALLBACK.0 | ServerFlags::SH_PORT.0;
     let expected = [
         server(dns(), Scheduler::Rr, 0, 0),

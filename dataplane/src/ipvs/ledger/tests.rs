@@ -85,7 +85,8 @@ fn what_drains_goes_when_it_is_idle_or_had_its_time_and_serves_again_when_it_com
 fn a_frontend_that_lost_its_endpoints_is_refused_and_its_server_goes_once_it_has_drained() {
     let tcp = Protocol::Tcp;
     let (mut ledger, plan) = after(cluster_ip(tcp, &[1]), cluster_ip(tcp, &[]), tcp);
-    let (server, address) = (at("10.96.0.7", tcp), frontend("10.96.0.7", tcp, FrontendKind::ClusterIp).address);
+    let (server, address) =
+        (at("10.96.0.7", tcp), frontend("10.96.0.7", tcp, FrontendKind::ClusterIp).address);
     assert_eq!(plan.additions, [Rule::Refused(address)]);
     assert_eq!(plan.removals, [Rule::OffCluster(address)]);
     assert_eq!(plan.requests, [Request::SetDestination(server, Destination::draining(pod(1)))]);
@@ -155,7 +156,13 @@ fn external_policy_local_has_a_server_for_those_outside_and_one_for_those_inside
     let ServerAddress::Mark(Family::IPv4, mark) = inside.address else { panic!("{inside:?}") };
     let marked = plan.additions.iter().filter(|rule| matches!(rule, Rule::Inside(_, m) if *m == mark));
     assert_eq!((marked.count(), Mark::is_ours(mark)), (2, true));
-    assert_eq!(plan.requests.iter().filter(|r| matches!(r, Request::NewDestination(a, _) if *a == inside.address)).count(), 2);
+    assert_eq!(
+        plan.requests
+            .iter()
+            .filter(|r| matches!(r, Request::NewDestination(a, _) if *a == inside.address))
+            .count(),
+        2
+    );
 }
 
 #[test]
@@ -180,7 +187,8 @@ fn a_scheduler_that_the_kernel_lacks_or_nobody_asked_for_is_the_default() {
 fn the_nodes_own_addresses_are_not_bound_and_their_other_ports_stay_open() {
     let own = BTreeSet::from(["10.96.0.7".parse().unwrap()]);
     let mut ledger = Ledger::new(Settings { own_addresses: own, ..settings() });
-    let plan = ledger.apply(&[change("web", Protocol::Tcp, Some(cluster_ip(Protocol::Tcp, &[1])))], Instant::now());
+    let plan =
+        ledger.apply(&[change("web", Protocol::Tcp, Some(cluster_ip(Protocol::Tcp, &[1])))], Instant::now());
     assert_eq!(plan.bind, Vec::<IpAddr>::new());
     assert!(!plan.additions.iter().any(|rule| matches!(rule, Rule::Vip(_))), "{plan:?}");
 }
@@ -256,7 +264,7 @@ type Step = BTreeMap<u8, (u8, u8, u8, u8)>;
 /// Two Services, whose frontends do not overlap: the index sees to that.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let port = (any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>());
-    let step = (prop::option::of(port.clone()), prop::option::of(port), any::<u8>()).prop_map(|(a, b, split)| {
+    let step = (prop::option::of(port), prop::option::of(port), any::<u8>()).prop_map(|(a, b, split)| {
         let cut = |mask: u8| move |(frontends, e, l, t): (u8, u8, u8, u8)| (frontends & mask, e, l, t);
         [(0, a.map(cut(split))), (1, b.map(cut(!split)))]
             .into_iter()
