@@ -140,3 +140,62 @@ fn left() -> String {
 "
     .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use penstock_model::{FrontendAddress, Protocol};
+
+    use super::*;
+    use crate::{
+        ipvs::rule::Rule,
+        netfilter::fresh_namespace::{in_fresh_namespace, nft},
+        nftables::{Batch, Netlink, statements},
+    };
+
+    fn every_rule(ip: &str, net: &str) -> Vec<Rule> {
+        let ip: IpAddr = ip.parse().unwrap();
+        let at = FrontendAddress { ip, protocol: Protocol::Sctp, port: 80 };
+        vec![
+            Rule::Refused(at),
+            Rule::Dropped(at),
+            Rule::Always(at),
+            Rule::OffCluster(at),
+            Rule::Inside(at, Mark::SCRATCH | 1),
+            Rule::Firewalled(at),
+            Rule::Source(at, net.parse().unwrap()),
+            Rule::Vip(ip),
+            Rule::Hairpin(ip),
+        ]
+    }
+
+    #[test]
+    fn the_kernel_takes_the_table_and_every_rule_from_the_program_and_by_netlink() {
+        in_fresh_namespace(|| {
+            let config = TableConfig {
+                cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap()],
+                service_cidrs: vec!["10.96.0.0/16".parse().unwrap(), "2001:db8:96::/112".parse().unwrap()],
+                masquerade_bit: 14,
+            };
+            let rules =
+                [every_rule("10.96.0.7", "192.0.2.0/24"), every_rule("2001:db8:96::7", "2001:db8::/32")];
+            let (rules, runtime) = (rules.concat(), tokio::runtime::Runtime::new().unwrap());
+            // Twice: a table that stands is replaced.
+            let load = define(&config) + &statements(TABLE, "add", rules.iter().map(Rule::row));
+            (0..2).for_each(|_| nft(&load));
+            nft(&replace_service_cidrs(&config));
+            let mut netlink = Netlink::new(crate::NetworkNamespace::Own);
+            let none = std::iter::empty;
+            for batch in [
+                Batch::of_rows(TABLE, rules.iter().map(Rule::key), none()),
+                Batch::of_rows(TABLE, none(), rules.iter().map(Rule::row)),
+            ] {
+                runtime.block_on(netlink.send(batch)).unwrap();
+            }
+            // As the program writes them they are the same elements: they can be removed.
+            nft(&statements(TABLE, "delete", rules.iter().map(Rule::key)));
+            nft(&remove());
+        });
+    }
+}
