@@ -67,10 +67,13 @@ mod tests {
 
     #[test]
     fn kube_proxys_rules_are_found_in_each_of_its_modes() {
-        let chains = KernelChains::parse(
-            "table ip kube-proxy {\n\tchain services {\n\t}\n}\ntable ip6 nat {\n\tchain KUBE-SERVICES {\n\t}\n}\n\
-             table ip nat {\n\tchain CNI-HOSTPORT-DNAT {\n\t}\n}\ntable inet penstock {\n\tchain services {\n\t}\n}\n",
-        );
+        let chains = [
+            ["ip", "kube-proxy", "services"],
+            ["ip6", "nat", "KUBE-SERVICES"],
+            ["ip", "nat", "CNI-HOSTPORT-DNAT"],
+            ["inet", "penstock", "services"],
+        ];
+        let chains = chains.into_iter().collect();
         let found = ForeignRules::of(&chains, [true, false]);
         let names = [
             "table ip kube-proxy",
@@ -83,9 +86,12 @@ mod tests {
 
     #[test]
     fn our_own_rules_and_those_of_others_are_none() {
-        let chains = KernelChains::parse(
-            "table inet penstock {\n\tchain services {\n\t}\n}\ntable ip nat {\n\tchain POSTROUTING {\n\t}\n}\n",
-        );
+        let chains = [
+            ["inet", "penstock", "services"],
+            ["ip", "nat", "POSTROUTING"],
+            ["ip", "nat", "PENSTOCK-SERVICES"],
+        ];
+        let chains = chains.into_iter().collect();
         assert_eq!(ForeignRules::of(&chains, [false; 2]).sentence(), None);
     }
 }

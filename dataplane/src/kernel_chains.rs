@@ -1,25 +1,17 @@
-//! Which chains stand in the kernel, whoever made them. Asked once, at the start.
+//! Which chains stand in the kernel, whoever made them. Asked once, at the start, without a program: in mode iptables there
+//! may be no nft.
 
-use std::{collections::BTreeSet, io, time::Duration};
+use std::{collections::BTreeSet, io};
 
-use tokio::{process::Command, time::timeout};
+use netlink_packet_core::NLM_F_DUMP;
+use nix::errno::Errno;
+use tokio::task::spawn_blocking;
 
-/// Tens of thousands of kube-proxy's chains take less than a second.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::netfilter::{Data, Message, NetfilterError, NetfilterSocket, NetworkNamespace, Reply, attribute};
 
-/// Why it is not known.
-#[derive(Debug, thiserror::Error)]
-pub enum KernelChainsError {
-    /// nft cannot be run.
-    #[error("cannot run nft to see which chains there are: install the package nftables")]
-    Start(#[source] io::Error),
-    /// It does not end.
-    #[error("nft did not list the chains within {PATIENCE:?}")]
-    TimedOut,
-    /// It refuses.
-    #[error("nft does not list the chains: {0}")]
-    Refused(String),
-}
+/// `enum nft_chain_attributes`.
+const CHAIN_TABLE: u16 = 1;
+const CHAIN_NAME: u16 = 3;
 
 /// A chain, by the family and name of its table and by its own name.
 type Chain = (String, String, String);
@@ -29,37 +21,14 @@ type Chain = (String, String, String);
 pub struct KernelChains(BTreeSet<Chain>);
 
 impl KernelChains {
-    /// Those of the network namespace that this process runs in.
+    /// Those of the network namespace of this thread.
     ///
     /// # Errors
-    /// When nft does not say.
-    pub async fn read() -> Result<Self, KernelChainsError> {
-        let mut command = Command::new("nft");
-        command.args(["list", "chains"]).kill_on_drop(true);
-        let output = timeout(PATIENCE, command.output()).await.map_err(|_| KernelChainsError::TimedOut)?;
-        let output = output.map_err(KernelChainsError::Start)?;
-        if !output.status.success() {
-            let complaint = String::from_utf8_lossy(&output.stderr);
-            return Err(KernelChainsError::Refused(complaint.trim().chars().take(200).collect()));
-        }
-        Ok(Self::parse(&String::from_utf8_lossy(&output.stdout)))
-    }
-
-    /// Reads what `nft list chains` prints.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        let (mut chains, mut table) = (BTreeSet::new(), None);
-        for line in text.lines() {
-            match line.split_whitespace().collect::<Vec<_>>()[..] {
-                ["table", family, name, "{"] => table = Some((family, name)),
-                ["chain", chain, "{"] => {
-                    let named = table.map(|(family, name)| [family, name, chain].map(str::to_owned));
-                    chains.extend(named.map(|[family, name, chain]| (family, name, chain)));
-                }
-                _ => {}
-            }
-        }
-        Self(chains)
+    /// When the kernel does not say: this needs CAP_NET_ADMIN.
+    pub async fn read() -> Result<Self, NetfilterError> {
+        let read =
+            spawn_blocking(list).await.map_err(|panic| NetfilterError::Send(io::Error::other(panic)))?;
+        Ok(Self(read?.iter().filter_map(chain).collect()))
     }
 
     /// Whether a table has a chain.
@@ -75,19 +44,87 @@ impl KernelChains {
     }
 }
 
+impl<'a> FromIterator<[&'a str; 3]> for KernelChains {
+    /// From families (`ip`, `inet`, …), tables and chains.
+    fn from_iter<I: IntoIterator<Item = [&'a str; 3]>>(chains: I) -> Self {
+        Self(chains.into_iter().map(|chain| chain.map(str::to_owned).into()).collect())
+    }
+}
+
+fn list() -> Result<Vec<Data>, NetfilterError> {
+    let mut socket = NetfilterSocket::open(&NetworkNamespace::Own)?;
+    let question = Message {
+        kind: Message::kind(libc::NFNL_SUBSYS_NFTABLES, libc::NFT_MSG_GETCHAIN),
+        flags: NLM_F_DUMP,
+        sequence: socket.take_sequence(1),
+        ..Message::default()
+    };
+    let mut bytes = Vec::new();
+    question.emit(&mut bytes);
+    socket.send(&bytes)?;
+    let mut chains = Vec::new();
+    loop {
+        for reply in socket.receive()?.ok_or(NetfilterError::Unanswered)? {
+            match reply {
+                Reply::Data(data) => chains.push(data),
+                Reply::Done(_) => return Ok(chains),
+                // A kernel without nf_tables has none.
+                Reply::Refused(why) if [Errno::EINVAL, Errno::EOPNOTSUPP].contains(&why.errno) => {
+                    return Ok(Vec::new());
+                }
+                Reply::Refused(why) => {
+                    return Err(NetfilterError::Refused { what: "list the chains".into(), why });
+                }
+            }
+        }
+    }
+}
+
+fn chain(data: &Data) -> Option<Chain> {
+    let text = |kind| {
+        let bytes = attribute(&data.attributes, kind)?;
+        Some(String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned())
+    };
+    Some((family(data.family).to_owned(), text(CHAIN_TABLE)?, text(CHAIN_NAME)?))
+}
+
+/// As nft names it.
+fn family(number: u8) -> &'static str {
+    match libc::c_int::from(number) {
+        libc::NFPROTO_INET => "inet",
+        libc::NFPROTO_IPV4 => "ip",
+        libc::NFPROTO_IPV6 => "ip6",
+        libc::NFPROTO_ARP => "arp",
+        libc::NFPROTO_BRIDGE => "bridge",
+        libc::NFPROTO_NETDEV => "netdev",
+        _ => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netfilter::fresh_namespace::{in_fresh_namespace, nft};
 
     #[test]
-    fn tables_are_found_by_their_family_and_name() {
-        let chains = KernelChains::parse(
-            "# Warning: table ip nat is managed by iptables-nft, do not touch!\ntable ip nat {\n\tchain PREROUTING {\n\
-             \t\ttype nat hook prerouting priority dstnat; policy accept;\n\t}\n\tchain KUBE-SERVICES {\n\t}\n}\n\
-             table inet penstock {\n\tchain services {\n\t}\n}\n",
-        );
-        assert!(chains.has_table("inet", "penstock") && chains.has_table("ip", "nat"));
-        assert!(!chains.has_table("ip", "penstock") && !chains.has_table("inet", "nat"));
-        assert_eq!(KernelChains::parse(""), KernelChains::default());
+    fn chains_are_found_by_their_table_and_its_family() {
+        in_fresh_namespace(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let read = || runtime.block_on(KernelChains::read()).unwrap();
+            assert_eq!(read(), KernelChains::default());
+            nft(
+                "add table ip nat\nadd chain ip nat PREROUTING { type nat hook prerouting priority -100; }\n\
+                 add chain ip nat KUBE-SERVICES\nadd table inet penstock\nadd chain inet penstock services\n",
+            );
+            let expected = [
+                ["ip", "nat", "PREROUTING"],
+                ["ip", "nat", "KUBE-SERVICES"],
+                ["inet", "penstock", "services"],
+            ];
+            let chains = read();
+            assert_eq!(chains, expected.into_iter().collect());
+            assert!(chains.has_table("inet", "penstock") && chains.has_chain("ip", "nat", "KUBE-SERVICES"));
+            assert!(!chains.has_table("ip", "penstock") && !chains.has_table("inet", "nat"));
+        });
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One task does everything: [`Agent::run`] merges what the API server says into the pure
 //! [`ServiceIndex`](penstock_model::ServiceIndex) and hands the changes that follow to a [`Backend`], one
-//! folder of which knows how a kernel is told ([`nftables`]).
+//! folder of which knows how a kernel is told ([`nftables`], [`iptables`]). Which one it is, [`mode`] decides at the start.
 
 mod agent;
 mod backend;
@@ -40,7 +40,7 @@ pub use backend::{Applied, ApplyError, Backend, Programmed};
 pub use conntrack::{Conntrack, StaleFlows};
 pub use flags::Flags;
 pub use foreign_rules::ForeignRules;
-pub use kernel_chains::{KernelChains, KernelChainsError};
+pub use kernel_chains::KernelChains;
 pub use kube_proxy_metrics::{KubeProxyMetrics, Sync};
 pub use metrics::Metrics;
 pub use netfilter::{NetfilterError, NetworkNamespace, Refusal};

@@ -17,16 +17,22 @@ pub(super) fn of_patch(patch: &Patch) -> String {
 
 /// These chains and no other of ours, with the jumps to them first in their chains.
 pub(super) fn of_load(standing: &Standing, chains: Chains) -> String {
-    let deleted = standing.chains.iter().filter(|chain| !chains.contains_key(*chain)).cloned();
-    let patch = Patch { deleted: deleted.collect(), written: chains };
-    let jumps = |table| without_jumps(table, standing) + &with_jumps(table);
-    Table::ALL.iter().map(|table| part(*table, &patch, &jumps(*table))).collect()
+    let deleted = standing.chains.iter().filter(|chain| !chains.contains_key(*chain)).cloned().collect();
+    let stays =
+        |table: Table, rule: &str| !is_jump(table, rule) && chains.contains_key(&(table, target(rule)));
+    let left: Vec<&(Table, String)> =
+        standing.jumps.iter().filter(|(table, rule)| !stays(*table, rule)).collect();
+    let jumps = |table| without_jumps(table, &left) + &with_jumps(table);
+    let jumps = Table::ALL.map(|table| (table, jumps(table)));
+    let patch = Patch { deleted, written: chains };
+    jumps.iter().map(|(table, jumps)| part(*table, &patch, jumps)).collect()
 }
 
 /// Nothing of ours.
 pub(super) fn of_removal(standing: &Standing) -> String {
     let patch = Patch { deleted: standing.chains.iter().cloned().collect(), ..Patch::default() };
-    Table::ALL.iter().map(|table| part(*table, &patch, &without_jumps(*table, standing))).collect()
+    let jumps: Vec<&(Table, String)> = standing.jumps.iter().collect();
+    Table::ALL.iter().map(|table| part(*table, &patch, &without_jumps(*table, &jumps))).collect()
 }
 
 fn with_jumps(table: Table) -> String {
@@ -34,8 +40,18 @@ fn with_jumps(table: Table) -> String {
     jumps.map(|(_, chain, rule)| format!("-I {chain} 1 {rule}\n")).collect()
 }
 
-fn without_jumps(table: Table, standing: &Standing) -> String {
-    let jumps = standing.jumps.iter().filter(|jump| jump.0 == table);
+/// Whether it is one of those that are put first anyway.
+fn is_jump(table: Table, rule: &str) -> bool {
+    JUMPS.iter().any(|(of, chain, jump)| *of == table && rule == format!("{chain} {jump}"))
+}
+
+/// The chain that a rule leads to.
+fn target(rule: &str) -> String {
+    rule.rsplit(' ').next().unwrap_or_default().to_owned()
+}
+
+fn without_jumps(table: Table, jumps: &[&(Table, String)]) -> String {
+    let jumps = jumps.iter().filter(|jump| jump.0 == table);
     jumps.map(|(_, rule)| format!("-D {rule}\n")).collect()
 }
 
@@ -85,7 +101,13 @@ mod tests {
     fn a_load_takes_away_what_is_no_longer_wanted_and_puts_the_jumps_first() {
         let standing = Standing {
             chains: vec![chain("PENSTOCK-OLD"), chain("PENSTOCK-SERVICES")],
-            jumps: vec![(Table::Nat, "PREROUTING -j PENSTOCK-OLD".into())],
+            jumps: [
+                "PREROUTING -j PENSTOCK-OLD",
+                "PREROUTING -j PENSTOCK-SERVICES",
+                "FOREIGN -s 192.0.2.1/32 -j PENSTOCK-SERVICES",
+            ]
+            .map(|rule| (Table::Nat, rule.to_owned()))
+            .into(),
         };
         let text = of_load(&standing, [(chain("PENSTOCK-SERVICES"), vec![])].into());
         let (filter, nat) = text.split_once("*nat\n").unwrap();
@@ -93,10 +115,11 @@ mod tests {
         assert_eq!(
             nat,
             ":PENSTOCK-SERVICES - [0:0]\n:PENSTOCK-OLD - [0:0]\n-D PREROUTING -j PENSTOCK-OLD\n\
-             -I PREROUTING 1 -j PENSTOCK-SERVICES\n-I OUTPUT 1 -j PENSTOCK-SERVICES\n\
+             -D PREROUTING -j PENSTOCK-SERVICES\n-I PREROUTING 1 -j PENSTOCK-SERVICES\n-I OUTPUT 1 -j PENSTOCK-SERVICES\n\
              -I POSTROUTING 1 -j PENSTOCK-POSTROUTING\n-X PENSTOCK-OLD\nCOMMIT\n"
         );
         let gone = of_removal(&standing);
+        assert!(gone.contains("-D FOREIGN -s 192.0.2.1/32 -j PENSTOCK-SERVICES\n"), "{gone}");
         assert!(gone.contains("-X PENSTOCK-SERVICES\n") && !gone.contains("filter") && !gone.contains("-I"));
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! | Rules | nat | filter |
 //! |---|---|---|
-//! | always, for each family | 7 and one for each Pod range | 10 and one for each Service range |
+//! | always, for each family | 9 and one for each Pod range | 11 and one for each Service range |
 //! | a ClusterIP | | 1 |
 //! | its port with endpoints | 2 (1 without a Pod range) | |
 //! | an external frontend with endpoints | 1 | 1 if it has source ranges or drops |

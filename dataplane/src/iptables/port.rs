@@ -106,8 +106,9 @@ impl Port<'_> {
 
     /// Shown beside the rule that leads to the Service.
     fn comment(&self) -> String {
-        // Names of objects have no quotes; a comment has at most 255 bytes.
-        let text: String = self.key.to_string().chars().take(255).collect();
+        // Nothing that the program could read as something else; a comment has at most 255 bytes.
+        let is_plain = |letter: &char| letter.is_ascii_alphanumeric() || "-./:".contains(*letter);
+        let text: String = self.key.to_string().chars().filter(is_plain).take(255).collect();
         format!("-m comment --comment \"{text}\"")
     }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use penstock_model::Protocol::{self, Tcp, Udp};
+use penstock_node::{iptables::Variant, mode::RuleSet};
 use serde_json::json;
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
         Sender::{self, Client, Node, P2},
         service, slice_on,
     },
+    mode::has_legacy,
     objects::Programmed,
 };
 
@@ -36,7 +38,11 @@ struct Lab(Programmed);
 
 impl Lab {
     fn new(seconds: u32, external_policy: &str) -> Self {
-        let mut lab = Self(Programmed::new());
+        Self::of(RuleSet::Nftables, seconds, external_policy)
+    }
+
+    fn of(set: RuleSet, seconds: u32, external_policy: &str) -> Self {
+        let mut lab = Self(Programmed::of(set));
         lab.0.delete("empty");
         let spec = json!({
             "type": "LoadBalancer", "clusterIPs": ["10.96.1.2", "2001:db8:96::1:2"],
@@ -124,6 +130,30 @@ fn affinity_outlives_changes_of_other_endpoints_and_a_reload() {
     lab.0.delete("sticky");
     lab.0.reload();
     assert!(lab.affinity().contains("203.0.113.1 . "), "it ends by its time-out alone");
+}
+
+/// Does nothing with a variant that the kernel does not have.
+#[test]
+fn in_iptables_too_a_client_stays_with_its_endpoint() {
+    for variant in [Variant::Nft, Variant::Legacy] {
+        if variant == Variant::Legacy && !has_legacy() {
+            continue;
+        }
+        let mut lab = Lab::of(RuleSet::Iptables(variant), 10_800, "Cluster");
+        let held = FRONTENDS.map(|frontend| lab.held(frontend));
+        assert_eq!(held[0], held[4], "whichever frontend it uses");
+        let nobody = ["10.244.0.1", "10.244.0.200"].map(|ip| (ip, "n2"));
+        lab.endpoints(&[&nobody[..], &BOTH].concat());
+        assert_eq!(FRONTENDS.map(|frontend| lab.held(frontend)), held, "over changes of others");
+        lab.endpoints(&BOTH);
+        lab.0.reload();
+        assert_eq!(FRONTENDS.map(|frontend| lab.held(frontend)), held, "over a reload");
+        lab.endpoints(&[if held[0] == "p1" { BOTH[1] } else { BOTH[0] }]);
+        let other = lab.held(FRONTENDS[0]);
+        assert_ne!(other, held[0], "not over its endpoint's end");
+        lab.endpoints(&BOTH);
+        assert_eq!(lab.held(FRONTENDS[0]), other, "it stays with the new one");
+    }
 }
 
 #[test]

@@ -188,14 +188,19 @@ fn cleanup_of_iptables_leaves_what_others_have() {
 
 #[test]
 fn a_flush_by_others_is_noticed() {
-    let programmed = Programmed::of(NFT);
-    let node = &programmed.lab.node;
-    let namespace = NetworkNamespace::Named(node.name().to_owned());
-    let canary = Canary::new(Programs::new(Variant::Nft, namespace));
-    let look = || runtime().block_on(canary.look()).unwrap();
-    assert_eq!(look(), None);
-    run(node, "ip6tables-nft -F FORWARD");
-    assert!(look().unwrap().contains("`FORWARD -j PENSTOCK-FORWARD` of the table filter (IPv6)"));
+    for variant in [Variant::Nft, Variant::Legacy] {
+        if variant == Variant::Legacy && !has_legacy() {
+            continue;
+        }
+        let programmed = Programmed::of(RuleSet::Iptables(variant));
+        let node = &programmed.lab.node;
+        let namespace = NetworkNamespace::Named(node.name().to_owned());
+        let canary = Canary::new(Programs::new(variant, namespace));
+        let look = || runtime().block_on(canary.look()).unwrap();
+        assert_eq!(look(), None);
+        run(node, &format!("ip6tables-{} -F FORWARD", variant.name()));
+        assert!(look().unwrap().contains("`FORWARD -j PENSTOCK-FORWARD` of the table filter (IPv6)"));
+    }
 }
 
 /// The agent, told by the canary.

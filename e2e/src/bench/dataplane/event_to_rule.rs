@@ -46,7 +46,7 @@ struct Change {
 /// (`minSyncPeriod`), and a change is not to wait for the one before. It also shows whether one commit was all.
 pub fn rest(subject: Subject) -> Duration {
     match subject {
-        Subject::Penstock => Duration::from_millis(250),
+        Subject::Penstock | Subject::PenstockIptables => Duration::from_millis(250),
         Subject::KubeProxyNftables | Subject::KubeProxyIptables => Duration::from_millis(1250),
     }
 }
@@ -55,7 +55,7 @@ pub fn rest(subject: Subject) -> Duration {
 /// for each of two tables in iptables mode; what comes later is its periodic pass, which is not held against it.
 fn end(subject: Subject, commits: &[Instant]) -> Option<Instant> {
     let needed = match subject {
-        Subject::Penstock => usize::MAX,
+        Subject::Penstock | Subject::PenstockIptables => usize::MAX,
         Subject::KubeProxyNftables => 1,
         Subject::KubeProxyIptables => 2,
     };

@@ -92,6 +92,9 @@ impl Results {
         if let Some(sentence) = self.flatness() {
             table.note(sentence);
         }
+        if let Some(sentence) = self.iptables() {
+            table.note(sentence);
+        }
         table.note(format!(
             "Time begins when the harness's own watch, from the same namespace, has decoded the event, and ends with the \
              commit to nftables, asked for every 0.1 ms; it is negative where the subject was told first. \
@@ -102,6 +105,24 @@ impl Results {
             rest(Subject::KubeProxyNftables).as_millis(),
         ));
         table
+    }
+
+    /// Both in mode iptables.
+    fn iptables(&self) -> Option<String> {
+        let sizes = self.cells.iter().filter(|cell| cell.subject == Subject::PenstockIptables);
+        let ratios = sizes.filter_map(|cell| {
+            let peer = self.find(cell.size, Subject::KubeProxyIptables)?;
+            let ratio = written_median(peer)? / written_median(cell)?;
+            let goal = (cell.size == TEN).then(|| format!(", goal {}", at_least(ratio, 5.0)));
+            Some(format!("{}× at {}{}", number(ratio), cell.size, goal.unwrap_or_default()))
+        });
+        let ratios: Vec<String> = ratios.collect();
+        (!ratios.is_empty()).then(|| {
+            format!(
+                "kube-proxy ÷ ours, both in mode iptables, medians since the write was sent: {}.",
+                ratios.join("; ")
+            )
+        })
     }
 
     /// What the largest costs beside the smallest.

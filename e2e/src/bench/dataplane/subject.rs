@@ -24,16 +24,18 @@ pub enum Subject {
     KubeProxyNftables,
     /// kube-proxy, iptables.
     KubeProxyIptables,
+    /// penstock-node, iptables. Only when asked for.
+    PenstockIptables,
 }
 
 impl Subject {
-    /// All, ours first.
+    /// Those that are measured unless others are named, ours first.
     pub const ALL: [Self; 3] = [Self::Penstock, Self::KubeProxyNftables, Self::KubeProxyIptables];
 
     /// The program.
     pub fn program(self) -> Program {
         match self {
-            Self::Penstock => Program::PenstockNode,
+            Self::Penstock | Self::PenstockIptables => Program::PenstockNode,
             Self::KubeProxyNftables | Self::KubeProxyIptables => Program::KubeProxy,
         }
     }
@@ -42,7 +44,7 @@ impl Subject {
     pub fn mode(self) -> Mode {
         match self {
             Self::Penstock | Self::KubeProxyNftables => Mode::Nftables,
-            Self::KubeProxyIptables => Mode::Iptables,
+            Self::KubeProxyIptables | Self::PenstockIptables => Mode::Iptables,
         }
     }
 }
@@ -51,6 +53,7 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Penstock => f.write_str("penstock-node"),
+            Self::PenstockIptables => f.write_str("penstock-node iptables"),
             _ => write!(f, "{} {} {}", self.program(), tools::kube_proxy_version(), self.mode()),
         }
     }
