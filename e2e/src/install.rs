@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::chart::{Chart, NAMESPACE};
 use crate::cluster::{Cluster, output};
 use crate::component::{COMPONENTS, Component, NODE_AGENT, logs};
+use crate::flows::program::Mode;
 use crate::images::Images;
 use crate::penstock_image::PenstockImage;
 use crate::progress::step_async;
@@ -19,7 +20,15 @@ use crate::topology::{API_PORT, CONTROL_PLANE, Place, pod_cidrs, service_cidrs};
 /// # Errors
 /// One sentence about what failed, with the Pods and the ends of their logs.
 pub async fn install(cluster: &Cluster) -> Result<()> {
-    install_components(cluster, &COMPONENTS).await
+    install_in_mode(cluster, Mode::Nftables).await
+}
+
+/// [`install`] with a node agent that forwards so.
+///
+/// # Errors
+/// As [`install`].
+pub async fn install_in_mode(cluster: &Cluster, mode: Mode) -> Result<()> {
+    install_components(cluster, &COMPONENTS, &json!({ "mode": mode.to_string() })).await
 }
 
 /// [`install`] without the node agent, for a cluster whose nodes have kube-proxy.
@@ -29,13 +38,13 @@ pub async fn install(cluster: &Cluster) -> Result<()> {
 pub async fn install_beside_kube_proxy(cluster: &Cluster) -> Result<()> {
     let others: Vec<Component> =
         COMPONENTS.into_iter().filter(|component| component.label != NODE_AGENT).collect();
-    install_components(cluster, &others).await
+    install_components(cluster, &others, &json!({ "enabled": false })).await
 }
 
-async fn install_components(cluster: &Cluster, components: &[Component]) -> Result<()> {
+async fn install_components(cluster: &Cluster, components: &[Component], node: &Value) -> Result<()> {
     let image = step_async("make Penstock's image and import it", image(cluster)).await?;
     step_async("install the chart and wait for its Pods", async {
-        if let Err(error) = upgrade(cluster, &values(&image, components)).await {
+        if let Err(error) = upgrade(cluster, &values(&image, node)).await {
             bail!("{error:#}\n{}", state(cluster).await);
         }
         apply(cluster, "manifests/penstock/pool.yaml").await?;
@@ -57,9 +66,9 @@ async fn image(cluster: &Cluster) -> Result<PenstockImage> {
 }
 
 /// What a user of such a cluster would write. Without kube-proxy the node agent is the only one who makes ClusterIPs work.
-fn values(image: &PenstockImage, components: &[Component]) -> Value {
+fn values(image: &PenstockImage, node: &Value) -> Value {
     json!({
-        "node": { "enabled": components.iter().any(|component| component.label == NODE_AGENT) },
+        "node": node,
         "image": { "tag": image.tag() },
         "apiServer": { "host": CONTROL_PLANE.v4.to_string(), "port": API_PORT },
         "clusterCIDR": pod_cidrs(),

@@ -44,8 +44,8 @@ impl Proxy {
         match self {
             Self::Penstock => {
                 ensure!(
-                    mode == Mode::Nftables,
-                    "the chart's node agent has nftables only; choose --mode nftables"
+                    mode != Mode::Ipvs,
+                    "the chart's node agent may not write the sysctls of mode ipvs; choose --mode nftables or iptables"
                 );
                 Ok(())
             }
@@ -60,7 +60,7 @@ impl Proxy {
     pub async fn start(self, cluster: &Cluster, mode: Mode) -> Result<()> {
         match self {
             Self::Penstock => {
-                install::install(cluster).await?;
+                install::install_in_mode(cluster, mode).await?;
                 install::apply(cluster, "manifests/conformance/policy.yaml").await
             }
             Self::KubeProxy => {
