@@ -57,4 +57,23 @@ mod tests {
             assert_eq!(parse_ip(text), None, "{text:?}");
         }
     }
+
+    #[test]
+    fn neither_the_node_itself_nor_its_link_is_an_endpoint() {
+        let is_one = |text: &str| is_endpoint_address(text.parse().unwrap());
+        assert!(is_one("10.244.1.2") && is_one("2001:db8:244::2"));
+        let hostile = [
+            "127.0.0.1",
+            "127.255.0.1",
+            "169.254.169.254",
+            "::1",
+            "fe80::1",
+            "febf::1",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "ff02::1",
+        ];
+        assert_eq!(hostile.into_iter().filter(|text| is_one(text)).collect::<Vec<_>>(), Vec::<&str>::new());
+    }
 }
