@@ -46,7 +46,8 @@ conformance: prerequisites machine ## Run Kubernetes' own tests of Services and 
 	$(DEBUG)/penstock-e2e conformance --mode $(MODE) $(CONFORMANCE)
 
 # Nothing is written into the checkout. The operator's figures are taken on loopback; the dataplane's in a lab of network
-# namespaces, which takes root and some 35 minutes on two idle cores. BENCH takes an area and flags:
+# namespaces, which takes root and over an hour: the API server alone needs ten minutes to create 20,000 Services. BENCH takes
+# an area and flags:
 # make bench BENCH='operator --runs 1 --without-peer'
 # make bench BENCH='dataplane --size 10kx5 --subject penstock --only event-to-rule --runs 1'
 bench: prerequisites $(if $(filter operator,$(BENCH)),go,machine) ## Measure: the operator beside MetalLB, the dataplane beside kube-proxy (as root)
