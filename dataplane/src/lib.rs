@@ -6,6 +6,7 @@
 
 mod agent;
 mod backend;
+mod child;
 mod conntrack;
 mod external_ip_policies;
 mod flags;

@@ -1,12 +1,15 @@
 //! Runs the programs of iptables.
 
-use std::{io, process::Output, process::Stdio, time::Duration};
+use std::{io, process::Stdio, time::Duration};
 
 use penstock_model::Family;
-use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
+use tokio::{process::Command, time::timeout};
 
 use super::variant::Variant;
-use crate::NetworkNamespace;
+use crate::{
+    NetworkNamespace,
+    child::{complaint, feed},
+};
 
 /// How long a program may take. Loading tens of thousands of Services takes tens of seconds on a busy machine; one that
 /// hangs would keep the agent from everything else for ever.
@@ -14,9 +17,6 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How long another program may hold the lock of the legacy variant (in seconds).
 const LOCK: &str = "--wait=60";
-
-/// How much of a complaint is kept.
-const COMPLAINT: usize = 400;
 
 /// Why a program did not do what it was told. iptables carries out all of a table's part or nothing of it.
 #[derive(Debug, thiserror::Error)]
@@ -123,25 +123,4 @@ impl Programs {
             }
         }
     }
-}
-
-/// Writes and reads at the same time: a program may complain before it has read everything.
-async fn feed(mut child: tokio::process::Child, input: &str) -> (io::Result<()>, io::Result<Output>) {
-    let stdin = child.stdin.take();
-    let write = async {
-        if let Some(mut stdin) = stdin
-            && !input.is_empty()
-        {
-            stdin.write_all(input.as_bytes()).await?;
-            stdin.shutdown().await?;
-        }
-        Ok(())
-    };
-    tokio::join!(write, child.wait_with_output())
-}
-
-fn complaint(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    let text: String = text.trim().chars().take(COMPLAINT).collect();
-    text.replace('\n', " ")
 }

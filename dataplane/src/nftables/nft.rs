@@ -3,19 +3,18 @@
 use std::{ffi::OsString, process::Stdio, time::Duration};
 
 use tokio::{
-    io::AsyncWriteExt,
     process::{Child, Command},
     time::timeout,
 };
 
-use crate::netfilter::NetworkNamespace;
+use crate::{
+    child::{complaint, feed},
+    netfilter::NetworkNamespace,
+};
 
 /// How long nft may take. Loading 5000 Services with 50 endpoints each takes seconds; an nft that hangs would
 /// keep the agent from everything else for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How much of nft's complaint is kept: it repeats the line at fault, which may be megabytes.
-const COMPLAINT: usize = 400;
 
 /// Why a script was not carried out, as far as is known. nft applies all of it or nothing.
 #[derive(Debug, thiserror::Error)]
@@ -117,28 +116,6 @@ impl Nft {
             NftError::Start { program, source }
         })
     }
-}
-
-/// Writes and reads at the same time: nft may complain before it has read everything.
-async fn feed(
-    mut child: Child,
-    script: &str,
-) -> (std::io::Result<()>, std::io::Result<std::process::Output>) {
-    let stdin = child.stdin.take();
-    let write = async {
-        if let Some(mut stdin) = stdin {
-            stdin.write_all(script.as_bytes()).await?;
-            stdin.shutdown().await?;
-        }
-        Ok(())
-    };
-    tokio::join!(write, child.wait_with_output())
-}
-
-fn complaint(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    let text: String = text.trim().chars().take(COMPLAINT).collect();
-    text.replace('\n', " ")
 }
 
 #[cfg(test)]
