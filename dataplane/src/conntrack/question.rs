@@ -57,15 +57,7 @@ impl Question {
             attributes = attributes.with_nested(TUPLE_REPLY, &half_tuple(protocol, endpoint, End::Source));
         }
         let family = if self.frontend.ip.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-        Message {
-            kind: Message::kind(libc::NFNL_SUBSYS_CTNETLINK, MESSAGE_GET),
-            flags: NLM_F_DUMP,
-            sequence,
-            family: family as u8,
-            version: 0,
-            resource: 0,
-            attributes: attributes.with_nested(FILTER, &flags),
-        }
+        list(family, sequence, attributes.with_nested(FILTER, &flags))
     }
 
     /// The kernel's comparison of IPv6 addresses is the wrong way round, in 6.18 too: it lists the flows of all
@@ -96,6 +88,11 @@ impl Question {
 pub(super) fn all_udp(family: libc::c_int, sequence: u32) -> Message {
     let udp = protocol_number(Protocol::Udp);
     let flags = Attributes::default().with(FILTER_ORIGINAL, &COMPARE_PROTOCOL.to_ne_bytes());
+    let attributes = Attributes::default().with_nested(TUPLE_ORIGINAL, &protocol_tuple(udp));
+    list(family, sequence, attributes.with_nested(FILTER, &flags))
+}
+
+fn list(family: libc::c_int, sequence: u32, attributes: Attributes) -> Message {
     Message {
         kind: Message::kind(libc::NFNL_SUBSYS_CTNETLINK, MESSAGE_GET),
         flags: NLM_F_DUMP,
@@ -103,9 +100,7 @@ pub(super) fn all_udp(family: libc::c_int, sequence: u32) -> Message {
         family: family as u8,
         version: 0,
         resource: 0,
-        attributes: Attributes::default()
-            .with_nested(TUPLE_ORIGINAL, &protocol_tuple(udp))
-            .with_nested(FILTER, &flags),
+        attributes,
     }
 }
 

@@ -32,7 +32,7 @@ pub enum ModeError {
     None(String),
 }
 
-/// The first candidate that can be had, with its backend, which has not touched the kernel yet. Where there were several
+/// The first candidate that can be had, with its backend, which has programmed no Service yet. Where there were several
 /// candidates it is said which one it is and why.
 ///
 /// # Errors
