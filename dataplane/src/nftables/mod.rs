@@ -125,12 +125,12 @@ impl Nftables {
     }
 }
 
-/// The commit is done, or not; either way the watch hears again. Returns whether somebody else committed meanwhile, be it to
-/// our table or another.
+/// Returns whether somebody else committed meanwhile, be it to our table or another.
 fn end_of(paused: Option<Paused>, done: Result<(), ApplyError>) -> Result<bool, ApplyError> {
-    let others = paused.map(|paused| paused.resume(1)).transpose();
-    done?;
-    Ok(others?.unwrap_or_default())
+    match paused {
+        Some(paused) => paused.resume_after(done),
+        None => done.map(|()| false),
+    }
 }
 
 impl Backend for Nftables {

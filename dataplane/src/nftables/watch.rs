@@ -199,6 +199,16 @@ impl Paused {
         self.commits.0.socket.join(libc::NFNLGRP_NFTABLES)?;
         Ok(self.commits.0.generation()? != self.generation.wrapping_add(commits))
     }
+
+    /// [`Self::resume`] after one commit of ours, which is done, or not: either way the watch hears again.
+    ///
+    /// # Errors
+    /// What became of the commit; otherwise as [`Self::resume`].
+    pub(crate) fn resume_after<E: From<NetfilterError>>(self, done: Result<(), E>) -> Result<bool, E> {
+        let others = self.resume(1);
+        done?;
+        Ok(others?)
+    }
 }
 
 impl Watching {
