@@ -5,9 +5,7 @@ use k8s_openapi::{
     api::{core::v1::Service, discovery::v1::EndpointSlice},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-
-/// kubectl's copy of what was applied.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+use penstock_runtime::trim_metadata;
 
 /// Of a Service: whom it selects is the endpoint controller's business.
 pub(crate) fn service(service: &mut Service) {
@@ -29,10 +27,8 @@ pub(crate) fn slice(slice: &mut EndpointSlice) {
 }
 
 fn metadata(metadata: &mut ObjectMeta) {
-    (metadata.managed_fields, metadata.owner_references, metadata.finalizers) = (None, None, None);
-    if let Some(annotations) = &mut metadata.annotations {
-        annotations.remove(LAST_APPLIED);
-    }
+    trim_metadata(metadata);
+    (metadata.owner_references, metadata.finalizers) = (None, None);
 }
 
 #[cfg(test)]
@@ -47,7 +43,7 @@ mod tests {
         let meta = |name: &str| {
             json!({
                 "name": name, "namespace": "d", "labels": {"kubernetes.io/service-name": "s"}, "managedFields": [{}],
-                "annotations": {LAST_APPLIED: "{}", "service.beta.kubernetes.io/load-balancer-source-ranges": "198.51.100.0/24"},
+                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "service.beta.kubernetes.io/load-balancer-source-ranges": "198.51.100.0/24"},
             })
         };
         let mut whole: Service = serde_json::from_value(json!({

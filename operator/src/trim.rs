@@ -2,11 +2,9 @@
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use penstock_crds::{ALLOW_SHARED_IP, ALLOW_SHARED_IP_METALLB, ALLOW_SHARED_IP_METALLB_OLD};
+use penstock_runtime::trim_metadata;
 
 use crate::class::is_marked;
-
-/// kubectl's copy of what was applied.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Keys of those who share an address; the selector counts for nobody else.
 const SHARING: [&str; 3] = [ALLOW_SHARED_IP, ALLOW_SHARED_IP_METALLB, ALLOW_SHARED_IP_METALLB_OLD];
@@ -14,10 +12,7 @@ const SHARING: [&str; 3] = [ALLOW_SHARED_IP, ALLOW_SHARED_IP_METALLB, ALLOW_SHAR
 /// Drops what no decision looks at. Of a Service that neither has nor wants anything of ours only its identity and type
 /// stay.
 pub(crate) fn trim(service: &mut Service) {
-    service.metadata.managed_fields = None;
-    if let Some(annotations) = &mut service.metadata.annotations {
-        annotations.remove(LAST_APPLIED);
-    }
+    trim_metadata(&mut service.metadata);
     if is_indifferent(service) {
         service.metadata.annotations = None;
         service.metadata.labels = None;
@@ -68,8 +63,7 @@ mod tests {
 
     #[test]
     fn only_what_no_decision_looks_at_is_dropped() {
-        let metadata =
-            json!({"name": "s", "uid": "u", "labels": {"a": "b"}, "annotations": {LAST_APPLIED: "{}"}});
+        let metadata = json!({"name": "s", "uid": "u", "labels": {"a": "b"}, "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}});
         let cluster_ip = trimmed(&metadata, &json!({"type": "ClusterIP", "clusterIP": "10.96.0.1"}));
         assert_eq!((cluster_ip.metadata.labels, cluster_ip.spec.unwrap().cluster_ip), (None, None));
         assert_eq!(cluster_ip.metadata.uid.as_deref(), Some("u"));

@@ -9,6 +9,7 @@ mod logging;
 mod optional_watch;
 mod shutdown;
 mod spans;
+mod trim;
 mod watch;
 
 pub use client::{ClientError, client};
@@ -20,4 +21,5 @@ pub use logging::{LogFormat, LoggingError, init as init_telemetry};
 pub use optional_watch::optional_updates;
 pub use shutdown::{ShutdownError, on_signal as shutdown_on_signal};
 pub use spans::{SpansError, TelemetryGuard};
+pub use trim::trim_metadata;
 pub use watch::{Update, readable_updates, trimmed_updates, updates, watch};
