@@ -140,7 +140,7 @@ impl Workshop {
     /// Runs a script that changes the table. Returns whether somebody else committed something meanwhile.
     async fn by_program(&self, script: &str) -> Result<bool, ProgramError> {
         let paused = self.own.pause()?;
-        paused.resume_after(Nft::default().run(script).await.map_err(ProgramError::from))
+        paused.resume_after(Nft::default().run(script).await.map(|()| 1).map_err(ProgramError::from))
     }
 
     /// The same for elements. While somebody listens the kernel makes a message for each of them: many pause that.
@@ -153,7 +153,7 @@ impl Workshop {
             return Ok(false);
         }
         let paused = self.own.pause()?;
-        paused.resume_after(self.netlink.send(batch).await.map_err(ProgramError::from))
+        paused.resume_after(self.netlink.send(batch).await.map(|()| 1).map_err(ProgramError::from))
     }
 
     async fn carry_out(&mut self, plan: &Plan) -> Result<bool, ProgramError> {

@@ -9,9 +9,9 @@ use crate::netfilter::{NetfilterError, NetfilterSocket, NetworkNamespace, Reply}
 
 /// A way to the kernel's nftables for changes of elements.
 ///
-/// Loads and new chains stay with the `nft` program: rules in the kernel's own words are expressions over registers, which
-/// depend on versions of kernel and program, and a load happens once. A transaction with new chains goes there whole, elements
-/// too: it stays one transaction, and pays for a run of the program either way.
+/// Chains stay with the `nft` program: rules in the kernel's own words are expressions over registers, which depend on versions
+/// of kernel and program. A transaction with new chains goes there whole, elements too: it stays one transaction, and pays for
+/// a run of the program either way. So does a load that takes the place of another.
 #[derive(Debug)]
 pub struct Netlink {
     namespace: NetworkNamespace,

@@ -45,6 +45,11 @@ impl Predecessor {
         spawn_blocking(work).await.map_err(|panic| NetfilterError::Send(io::Error::other(panic)))?
     }
 
+    /// Whether there is no such table, or nothing in it.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.chains.is_empty() && self.sets.is_empty()
+    }
+
     /// Whether there is something to keep.
     pub(super) fn has_kept(&self) -> bool {
         self.sets.iter().any(|(_, name)| is_kept(name))

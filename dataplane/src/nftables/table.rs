@@ -77,7 +77,7 @@ pub(super) fn remove() -> String {
     format!("add table {TABLE}\ndelete table {TABLE}\n")
 }
 
-/// The table without Services; the elements follow in the same transaction. Nothing of it stands there before, [`KEPT`]
+/// The table without Services and without [`hooks`]: no packet comes here yet. Nothing of it stands there before, [`KEPT`]
 /// apart.
 pub(super) fn define(config: &TableConfig) -> String {
     let sets: String = FAMILIES.map(|(n, ip)| sets(n, ip)).concat();
@@ -154,19 +154,10 @@ fn endpoint_maps(n: &str, ip: &str, protocol: &str) -> String {
 
 fn marking(mark: u32) -> String {
     let unmarked = !mark;
-    let ours = Priority(super::chain::OURS);
     format!(
         "  # The bit that kube-proxy uses too: network plugins know it and leave it alone.
   chain mark-masquerade {{ meta mark set meta mark | {mark:#x}; }}
   chain masquerade-marked {{ meta mark set meta mark & {unmarked:#x}; masquerade fully-random; }}
-  chain postrouting {{
-    type nat hook postrouting priority srcnat;
-    # What chose the endpoint is not to choose a queue too.
-    ct status & dnat == dnat meta priority & {ours} == {ours} meta priority set none
-    meta mark & {mark:#x} != 0 goto masquerade-marked
-    ct status & dnat == dnat ip saddr . ip daddr @hairpin4 masquerade fully-random
-    ct status & dnat == dnat ip6 saddr . ip6 daddr @hairpin6 masquerade fully-random
-  }}
 "
     )
 }
@@ -204,9 +195,6 @@ fn services() -> String {
     meta priority vmap @chains
     meta priority {drop} drop
   }}
-  chain prerouting {{ type nat hook prerouting priority dstnat; jump services; }}
-  # -100 is dstnat, a name that nft 1.0.6 does not know for this hook.
-  chain output {{ type nat hook output priority -100; jump services; }}
 ",
         inside4.trim_start(),
         inside6.trim_start(),
@@ -243,7 +231,7 @@ pub(crate) fn rejection() -> String {
     )
 }
 
-/// NAT chains cannot reject. Those before -100 still see the frontend's address in the output hook.
+/// NAT chains cannot reject.
 fn filters() -> String {
     let (source_ranges, rejection) = (source_ranges(), rejection());
     format!(
@@ -253,6 +241,27 @@ fn filters() -> String {
     ip6 daddr @cluster-ips6 goto reject-connection
     ip daddr @service-cidrs4 drop
     ip6 daddr @service-cidrs6 drop
+  }}
+"
+    )
+}
+
+/// Where packets come to what [`define`] made. Chains before -100 still see the frontend's address in the output hook.
+pub(super) fn hooks(config: &TableConfig) -> String {
+    let ours = Priority(super::chain::OURS);
+    let mark = config.mark();
+    format!(
+        "table {TABLE} {{
+  chain prerouting {{ type nat hook prerouting priority dstnat; jump services; }}
+  # -100 is dstnat, a name that nft 1.0.6 does not know for this hook.
+  chain output {{ type nat hook output priority -100; jump services; }}
+  chain postrouting {{
+    type nat hook postrouting priority srcnat;
+    # What chose the endpoint is not to choose a queue too.
+    ct status & dnat == dnat meta priority & {ours} == {ours} meta priority set none
+    meta mark & {mark:#x} != 0 goto masquerade-marked
+    ct status & dnat == dnat ip saddr . ip daddr @hairpin4 masquerade fully-random
+    ct status & dnat == dnat ip6 saddr . ip6 daddr @hairpin6 masquerade fully-random
   }}
   # Before translation, for everybody, and also where there is no endpoint.
   chain filter-prerouting {{ type filter hook prerouting priority -110; ct state new jump source-ranges; }}
@@ -275,6 +284,7 @@ fn filters() -> String {
     ct state new jump refusals
   }}
   chain filter-output-translated {{ type filter hook output priority -90; ct state new jump leftovers; }}
+}}
 "
     )
 }

@@ -200,13 +200,13 @@ impl Paused {
         Ok(self.commits.0.generation()? != self.generation.wrapping_add(commits))
     }
 
-    /// [`Self::resume`] after one commit of ours, which is done, or not: either way the watch hears again.
+    /// [`Self::resume`] after as many commits of ours as were made, or did not succeed: either way the watch hears again.
     ///
     /// # Errors
-    /// What became of the commit; otherwise as [`Self::resume`].
-    pub(crate) fn resume_after<E: From<NetfilterError>>(self, done: Result<(), E>) -> Result<bool, E> {
-        let others = self.resume(1);
-        done?;
+    /// What became of the commits; otherwise as [`Self::resume`].
+    pub(crate) fn resume_after<E: From<NetfilterError>>(self, commits: Result<u32, E>) -> Result<bool, E> {
+        let others = self.resume(*commits.as_ref().unwrap_or(&0));
+        commits?;
         Ok(others?)
     }
 }

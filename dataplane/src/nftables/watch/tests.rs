@@ -53,7 +53,7 @@ fn changes_by_others_are_told_and_foreign_tables_are_not() {
         by_nft("add chain inet foreign d\n").await;
         by_nft("add element inet penstock hairpin4 { 10.244.0.5 . 10.244.0.5 }\n").await;
         assert_eq!(author(&mut watch).await, "nft");
-        by_nft("flush chain inet penstock postrouting\n").await;
+        by_nft("flush chain inet penstock services\n").await;
         assert_eq!(author(&mut watch).await, "nft");
         by_nft("delete table inet penstock\n").await;
         assert_eq!(author(&mut watch).await, "nft");
