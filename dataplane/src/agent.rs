@@ -14,10 +14,9 @@ use std::{
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery, networking::v1::ServiceCIDR};
-use kube::{Api, Client, runtime::watcher};
 use penstock_crds::ExternalIPPolicy;
 use penstock_model::{Change, Flow, HealthCheck, ObjectKey, ServiceIndex};
-use penstock_runtime::{Readiness, Update, optional_updates, trimmed_updates, updates};
+use penstock_runtime::{Readiness, Update};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -25,9 +24,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Applied, ApplyError, Backend, Metrics, Sync, external_ip_policies::ExternalIpPolicies, nftables::Touched,
-    refusal_log::RefusalLog, repair::Repair, service_cidrs::ServiceCidrs, stale_flow_queue::StaleFlowQueue,
-    trim,
+    Applied, ApplyError, Backend, Event, Metrics, Piece, Sync, external_ip_policies::ExternalIpPolicies,
+    nftables::Touched, node_state::Fallback, refusal_log::RefusalLog, repair::Repair,
+    service_cidrs::ServiceCidrs, stale_flow_queue::StaleFlowQueue,
 };
 
 /// How many events that are ready are taken into one transaction at most.
@@ -38,48 +37,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What is to be said at the `healthCheckNodePort` of each Service that has one.
 pub type HealthChecks = BTreeMap<Arc<ObjectKey>, HealthCheck>;
-
-/// What one of the watches says.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// Of Services.
-    Service(Box<Update<core::Service>>),
-    /// Of EndpointSlices.
-    Slice(Box<Update<discovery::EndpointSlice>>),
-    /// Of Nodes.
-    Node(Box<Update<core::Node>>),
-    /// Of ExternalIPPolicies.
-    ExternalIpPolicy(Box<Update<ExternalIPPolicy>>),
-    /// Of ServiceCIDRs.
-    ServiceCidr(Box<Update<ServiceCIDR>>),
-    /// Of what others change in the kernel.
-    Touched(Touched),
-}
-
-/// Watches what the dataplane needs, and no more: Services of other proxies and slices of headless
-/// Services never cross the wire. ExternalIPPolicies need not be installed: without them no externalIP is served.
-/// Nor need the API server have ServiceCIDRs (from 1.33 on): the flag names the ranges too.
-pub fn events(client: &Client) -> impl Stream<Item = Event> + Send + use<> {
-    let services = watcher::Config::default().labels("!service.kubernetes.io/service-proxy-name");
-    let slices = watcher::Config::default().labels("!service.kubernetes.io/headless");
-    let services = trimmed_updates(Api::all(client.clone()), services, trim::service)
-        .map(|u| Event::Service(Box::new(u)));
-    let slices =
-        trimmed_updates(Api::all(client.clone()), slices, trim::slice).map(|u| Event::Slice(Box::new(u)));
-    let nodes =
-        updates(Api::all(client.clone()), watcher::Config::default()).map(|u| Event::Node(Box::new(u)));
-    let policies = optional_updates(Api::all(client.clone()), watcher::Config::default());
-    let policies = policies.map(|u| Event::ExternalIpPolicy(Box::new(u)));
-    let ranges = optional_updates(Api::all(client.clone()), watcher::Config::default());
-    let ranges = ranges.map(|u| Event::ServiceCidr(Box::new(u)));
-    futures::stream::select_all([
-        services.boxed(),
-        slices.boxed(),
-        nodes.boxed(),
-        policies.boxed(),
-        ranges.boxed(),
-    ])
-}
 
 /// Which lists have arrived.
 #[derive(Clone, Copy, Debug, Default)]
@@ -118,6 +75,8 @@ pub struct Agent<B> {
     listed: Listed,
     kernel: Kernel,
     repair: Repair,
+    /// Until the first load.
+    fallback: Option<Fallback>,
     /// Whether the flows that were there before have been asked for.
     looked: bool,
 }
@@ -141,8 +100,15 @@ impl<B: Backend> Agent<B> {
             listed: Listed::default(),
             kernel: Kernel::Unknown { not_before: Instant::now(), pause: FIRST_PAUSE },
             repair: Repair::default(),
+            fallback: None,
             looked: false,
         }
+    }
+
+    /// An agent that programs this if the lists do not come in time.
+    #[must_use]
+    pub fn with_fallback(self, fallback: Option<Fallback>) -> Self {
+        Self { fallback, ..self }
     }
 
     /// The UDP flows that connection tracking has to forget: somebody has to drain it.
@@ -164,7 +130,8 @@ impl<B: Backend> Agent<B> {
         loop {
             tokio::select! {
                 () = until.cancelled() => return,
-                () = self.time_to_load() => {}
+                () = at(self.time_to_load()) => {}
+                () = at(self.fallback.as_ref().map(Fallback::due)) => self.restore().await,
                 found = stale_flows.found() => self.take_found(found),
                 batch = batches.next() => match batch {
                     Some(batch) => batch.into_iter().for_each(|event| self.take(event)),
@@ -176,18 +143,18 @@ impl<B: Backend> Agent<B> {
         }
     }
 
-    /// Ends when a load that failed may be tried again, or one is due because others changed the rules; never if there is none.
-    fn time_to_load(&self) -> impl Future<Output = ()> + use<B> {
-        let at = match self.kernel {
-            Kernel::Unknown { not_before, .. } if self.listed.all() => Some(not_before),
-            Kernel::Unknown { .. } => None,
+    /// When a load that failed may be tried again, or one is due because others changed the rules.
+    fn time_to_load(&self) -> Option<Instant> {
+        match self.kernel {
+            Kernel::Unknown { not_before, .. } => self.listed.all().then_some(not_before),
             Kernel::Loaded => self.repair.due(),
-        };
-        async move {
-            match at {
-                Some(at) => sleep_until(at).await,
-                None => pending().await,
-            }
+        }
+    }
+
+    async fn restore(&mut self) {
+        let Some(fallback) = self.fallback.take() else { return };
+        if let Err(error) = fallback.restore(&mut self.backend).await {
+            tracing::error!("what was known last cannot be programmed: {:#}", anyhow::Error::from(error));
         }
     }
 
@@ -222,14 +189,14 @@ impl<B: Backend> Agent<B> {
         }
     }
 
-    fn take_slice(&mut self, update: Update<discovery::EndpointSlice>) {
-        match update {
-            Update::Reset(all) => {
+    fn take_slice(&mut self, piece: Piece<discovery::EndpointSlice>) {
+        match piece {
+            Piece::Apply(slice) => self.index.apply_slice(&slice),
+            Piece::Delete(slice) => self.index.delete_slice(&ObjectKey::of(&slice.metadata)),
+            Piece::Complete(all) => {
                 self.listed.slices = true;
-                self.index.reset_slices(&all);
+                self.index.retain_slices(&all);
             }
-            Update::Apply(slice) => self.index.apply_slice(&slice),
-            Update::Delete(slice) => self.index.delete_slice(&ObjectKey::of(&slice.metadata)),
         }
     }
 
@@ -261,21 +228,21 @@ impl<B: Backend> Agent<B> {
         }
     }
 
-    fn take_service(&mut self, update: Update<core::Service>) {
-        match update {
-            Update::Reset(all) => {
-                self.listed.services = true;
-                self.touched.extend(all.iter().map(|service| ObjectKey::of(&service.metadata)));
-                self.index.reset_services(&all);
-            }
-            Update::Apply(service) => {
+    fn take_service(&mut self, piece: Piece<core::Service>) {
+        match piece {
+            Piece::Apply(service) => {
                 self.touched.insert(ObjectKey::of(&service.metadata));
                 self.index.apply_service(&service);
             }
-            Update::Delete(service) => {
+            Piece::Delete(service) => {
                 let key = ObjectKey::of(&service.metadata);
                 self.index.delete_service(&key);
                 self.touched.insert(key);
+            }
+            Piece::Complete(all) => {
+                self.listed.services = true;
+                self.index.retain_services(&all);
+                self.touched.extend(all);
             }
         }
     }
@@ -309,6 +276,7 @@ impl<B: Backend> Agent<B> {
     }
 
     async fn load(&mut self, pause: Duration) {
+        self.fallback = None;
         let all = self.index.all();
         self.stale_flows.hold(self.index.take_stale_flows());
         self.touch(&all);
@@ -391,8 +359,19 @@ impl<B: Backend> Agent<B> {
     }
 }
 
+/// Never, if there is no such time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
+}
+
 impl Listed {
     fn all(self) -> bool {
         self.services && self.slices && self.nodes && self.policies && self.service_cidrs
     }
 }
+
+#[cfg(test)]
+mod tests;

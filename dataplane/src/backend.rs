@@ -61,4 +61,9 @@ pub trait Backend: Send {
 
     /// Replaces all that is programmed by `all`, in one step: no packet ever sees neither.
     fn reload(&mut self, all: &[Change]) -> impl Future<Output = Result<Applied, ApplyError>> + Send;
+
+    /// [`Self::reload`] with what was known before the agent started: nobody says that it still holds.
+    fn restore(&mut self, all: &[Change]) -> impl Future<Output = Result<Applied, ApplyError>> + Send {
+        self.reload(all)
+    }
 }

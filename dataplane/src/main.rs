@@ -4,16 +4,13 @@ use std::{future::pending, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use futures::{
-    StreamExt,
-    stream::{self, BoxStream},
-};
+use futures::{StreamExt, stream};
 use penstock_model::ServiceIndex;
 use penstock_node::{
-    Agent, Backend, Conntrack, Event, Flags, ForeignRules, KernelChains, Metrics, NetworkNamespace,
-    NodeServers, Progress, ServiceEvents, events, health_check,
+    Agent, Conntrack, Event, Flags, ForeignRules, KernelChains, Metrics, NetworkNamespace, NodeServers,
+    Progress, ServiceEvents, events, health_check,
     mode::{AnyBackend, HandOver, RuleSet, choose},
-    node_state::{PATIENCE, Recorded, StateFile, heard_at_start, restore},
+    node_state::{Fallback, PATIENCE, Recorded, StateFile},
     proxy_health::Now,
 };
 use penstock_runtime::{HttpError, Telemetry, init_telemetry, report_exit, shutdown_on_signal};
@@ -70,20 +67,22 @@ async fn run(flags: &Flags, node_name: String) -> Result<()> {
     let server = serve(flags, mode.name(), &telemetry, &progress, &until);
     let standing = kernel_chains(&metrics).await.map(|chains| RuleSet::standing(&chains));
     let (backend, touches) = backend.watched()?;
-    let mut backend = hand_over(backend, standing.as_deref());
+    let backend = hand_over(backend, standing.as_deref());
     let file = StateFile::new(&flags.state_file, &node_name);
     let (health, complaints) = (progress.health.clone(), ServiceEvents::start(client.clone(), &node_name));
     let events = events(&client).inspect(move |event| progress.heard(event, Now::read()));
-    let mut events = stream::select(touches.map(Event::Touched), events).boxed();
-    let heard = start_without_api_server(standing.as_deref(), &mut backend, &file, &mut events).await;
+    let events = stream::select(touches.map(Event::Touched), events);
+    // Where it is not known whether there are rules, nothing may take their place.
+    let fallback = (standing == Some(Vec::new())).then(|| Fallback::new(file.clone(), PATIENCE));
     let (backend, kept) = Recorded::start(backend, file);
     let index = ServiceIndex::new(flags.index_config(node_name)?);
     let agent = Agent::new(index, backend, metrics, telemetry.readiness.clone());
+    let agent = agent.with_fallback(fallback);
     let (stale_flows, end) = (agent.stale_flows(), until.clone());
     let conntrack = Conntrack::new(NetworkNamespace::Own);
     tokio::spawn(async move { stale_flows.drain(conntrack, end).await });
     tokio::spawn(health_check::Servers::new(health, complaints).run(agent.health_checks(), until.clone()));
-    let agent = tokio::spawn(agent.run(stream::iter(heard).chain(events), until));
+    let agent = tokio::spawn(agent.run(events, until));
     tokio::select! {
         // On a signal it finishes its transaction first.
         ended = agent => ended?,
@@ -147,25 +146,6 @@ async fn remove_rules() -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A node without rules of ours, as after a boot, gets those that it had last if the API server is away. Returns what was
-/// heard meanwhile. What the API server says later takes their place in one step.
-async fn start_without_api_server(
-    standing: Option<&[RuleSet]>,
-    backend: &mut impl Backend,
-    file: &StateFile,
-    events: &mut BoxStream<'_, Event>,
-) -> Vec<Event> {
-    // Where it is not known whether there are rules, nothing may take their place.
-    if standing != Some(&[]) {
-        return Vec::new();
-    }
-    let (heard, complete) = heard_at_start(events, PATIENCE).await;
-    if !complete && let Err(error) = restore(backend, file).await {
-        tracing::error!("what was known last cannot be programmed: {:#}", anyhow::Error::from(error));
-    }
-    heard
 }
 
 /// Ours, and those in kube-proxy's names.

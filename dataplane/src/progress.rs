@@ -8,7 +8,7 @@ use penstock_model::Family;
 use penstock_runtime::Update;
 
 use crate::{
-    Event, KubeProxyMetrics, ProxyHealth, Sync,
+    Event, KubeProxyMetrics, Piece, ProxyHealth, Sync,
     proxy_health::{Now, is_eligible},
 };
 
@@ -47,8 +47,12 @@ impl Progress {
     /// Something was heard, which is going to be programmed.
     pub fn heard(&self, event: &Event, now: Now) {
         match event {
-            Event::Service(_) => self.metrics.service_changed(now.wall),
-            Event::Slice(update) => self.heard_slice(update, now),
+            Event::Service(piece) => match **piece {
+                Piece::Apply(_) | Piece::Delete(_) => self.metrics.service_changed(now.wall),
+                // As kube-proxy, which counts objects.
+                Piece::Complete(_) => {}
+            },
+            Event::Slice(piece) => self.heard_slice(piece, now),
             Event::Node(update) => self.heard_node(update),
             Event::ExternalIpPolicy(_) | Event::ServiceCidr(_) => {}
             // Nothing that was asked for.
@@ -57,9 +61,11 @@ impl Progress {
         self.health.queued(now);
     }
 
-    fn heard_slice(&self, update: &Update<EndpointSlice>, now: Now) {
-        self.metrics.endpoints_changed(now.wall);
-        let Update::Apply(slice) = update else { return };
+    fn heard_slice(&self, piece: &Piece<EndpointSlice>, now: Now) {
+        if let Piece::Apply(_) | Piece::Delete(_) = piece {
+            self.metrics.endpoints_changed(now.wall);
+        }
+        let Piece::Apply(slice) = piece else { return };
         if let Some(trigger) = trigger(slice).filter(|(_, at)| *at > self.since) {
             let mut triggers = self.triggers.lock().unwrap_or_else(PoisonError::into_inner);
             if triggers.len() < TRIGGERS {
@@ -128,7 +134,7 @@ mod tests {
     fn slice(family: &str, trigger: &str) -> Event {
         let slice = json!({
             "metadata": {"name": "s", "annotations": {TRIGGER_TIME: trigger}}, "addressType": family, "endpoints": []});
-        Event::Slice(Box::new(Update::Apply(serde_json::from_value(slice).unwrap())))
+        Event::Slice(Box::new(Piece::Apply(serde_json::from_value(slice).unwrap())))
     }
 
     fn node(

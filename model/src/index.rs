@@ -89,10 +89,14 @@ impl ServiceIndex {
 
     /// Takes the complete list: what is not in it is gone.
     pub fn reset_services(&mut self, objects: &[core::Service]) {
-        let kept: BTreeSet<ObjectKey> = objects.iter().map(|o| ObjectKey::of(&o.metadata)).collect();
+        self.retain_services(&objects.iter().map(|o| ObjectKey::of(&o.metadata)).collect());
+        objects.iter().for_each(|object| self.apply_service(object));
+    }
+
+    /// Forgets all other Services.
+    pub fn retain_services(&mut self, kept: &BTreeSet<ObjectKey>) {
         let gone: Vec<_> = self.services.keys().filter(|k| !kept.contains(k.as_ref())).cloned().collect();
         gone.iter().for_each(|key| self.delete_service(key));
-        objects.iter().for_each(|object| self.apply_service(object));
     }
 
     /// Takes a new or changed slice.
@@ -109,10 +113,14 @@ impl ServiceIndex {
 
     /// Takes the complete list: what is not in it is gone.
     pub fn reset_slices(&mut self, objects: &[discovery::EndpointSlice]) {
-        let kept: BTreeSet<ObjectKey> = objects.iter().map(|o| ObjectKey::of(&o.metadata)).collect();
+        self.retain_slices(&objects.iter().map(|o| ObjectKey::of(&o.metadata)).collect());
+        objects.iter().for_each(|object| self.apply_slice(object));
+    }
+
+    /// Forgets all other slices.
+    pub fn retain_slices(&mut self, kept: &BTreeSet<ObjectKey>) {
         let gone: Vec<ObjectKey> = self.endpoints.keys().filter(|k| !kept.contains(k)).cloned().collect();
         gone.iter().for_each(|key| self.delete_slice(key));
-        objects.iter().for_each(|object| self.apply_slice(object));
     }
 
     /// Takes a new or changed Node.

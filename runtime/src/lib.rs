@@ -22,4 +22,4 @@ pub use optional_watch::optional_updates;
 pub use shutdown::{ShutdownError, on_signal as shutdown_on_signal};
 pub use spans::{SpansError, TelemetryGuard};
 pub use trim::trim_metadata;
-pub use watch::{Update, readable_updates, trimmed_updates, updates, watch};
+pub use watch::{Piece, Update, pieces, readable_updates, updates, watch};

@@ -1,6 +1,6 @@
 //! Watches of the API server that notice a silent connection and never end.
 
-use std::{fmt::Debug, time::Duration};
+use std::{collections::BTreeSet, fmt::Debug, future::ready, time::Duration};
 
 use backon::ExponentialBuilder;
 use futures::{Stream, StreamExt, stream};
@@ -28,6 +28,17 @@ pub enum Update<K> {
     Apply(K),
     /// An object is gone; this is its last state.
     Delete(K),
+}
+
+/// What a watch says without waiting for the rest of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Piece<K, N> {
+    /// An object is new or changed, or it is as it was, and in a list that is about to come.
+    Apply(K),
+    /// An object is gone; this is its last state.
+    Delete(K),
+    /// A list has come: all objects that are not in it are gone.
+    Complete(BTreeSet<N>),
 }
 
 /// The first pause after a failed watch.
@@ -62,32 +73,40 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default,
 {
-    trimmed_updates(api, config, |_| ())
+    let mut listed = Vec::new();
+    logged(api, config).filter_map(move |event| ready(collect(&mut listed, event)))
 }
 
-/// As [`updates`], of objects from which `trim` takes what nobody looks at, as soon as each has arrived: a list of thousands
-/// is held whole until its last page is there.
-pub fn trimmed_updates<K>(
+/// As [`updates`], for kinds with thousands of objects, which are not held until their list is complete. `trim` takes from
+/// each what nobody looks at, `key` names it.
+pub fn pieces<K, N>(
     api: Api<K>,
     config: watcher::Config,
-    trim: impl FnMut(&mut K) + Send,
-) -> impl Stream<Item = Update<K>> + Send
+    trim: impl Fn(&mut K) + Send,
+    key: impl Fn(&K) -> N + Send,
+) -> impl Stream<Item = Piece<K, N>> + Send
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K::DynamicType: Default,
+    N: Ord + Send,
+{
+    let mut listed = BTreeSet::new();
+    logged(api, config).filter_map(move |event| {
+        let event = event.modify(&trim);
+        ready(piece(&mut listed, &key, event))
+    })
+}
+
+/// Without its errors: the watch goes on after them.
+fn logged<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = watcher::Event<K>> + Send
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default,
 {
     let kind = K::kind(&K::DynamicType::default()).into_owned();
-    let mut listed = Vec::new();
-    watch(api, config)
-        .modify(trim)
-        .map(move |event| match event {
-            Ok(event) => collect(&mut listed, event),
-            Err(error) => {
-                tracing::warn!(kind, %error, "watch failed, trying again");
-                None
-            }
-        })
-        .flat_map(stream::iter)
+    watch(api, config).filter_map(move |event| {
+        ready(event.inspect_err(|error| tracing::warn!(kind, %error, "watch failed, trying again")).ok())
+    })
 }
 
 /// As [`updates`], for kinds of which a stored object may be one that this version cannot read (a newer version
@@ -138,9 +157,41 @@ pub(crate) fn collect<K>(listed: &mut Vec<K>, event: watcher::Event<K>) -> Optio
     None
 }
 
+/// What a list lacks is known once it is complete; what it has is true at once.
+fn piece<K, N: Ord>(
+    listed: &mut BTreeSet<N>,
+    key: impl Fn(&K) -> N,
+    event: watcher::Event<K>,
+) -> Option<Piece<K, N>> {
+    match event {
+        watcher::Event::Init => {
+            listed.clear();
+            None
+        }
+        watcher::Event::InitApply(object) => {
+            listed.insert(key(&object));
+            Some(Piece::Apply(object))
+        }
+        watcher::Event::InitDone => Some(Piece::Complete(std::mem::take(listed))),
+        watcher::Event::Apply(object) => Some(Piece::Apply(object)),
+        watcher::Event::Delete(object) => Some(Piece::Delete(object)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_in_pieces_names_at_its_end_what_it_had_since_it_began_last() {
+        use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
+        let mut listed = BTreeSet::new();
+        let events = [Init, InitApply(1), Init, InitApply(2), InitApply(3), InitDone, Apply(4), Delete(2)];
+        let pieces: Vec<_> = events.into_iter().filter_map(|e| piece(&mut listed, |n| n * 10, e)).collect();
+        let complete = Piece::Complete(BTreeSet::from([20, 30]));
+        let [one, two, three] = [1, 2, 3].map(Piece::Apply);
+        assert_eq!(pieces, [one, two, three, complete, Piece::Apply(4), Piece::Delete(2)]);
+    }
 
     #[test]
     fn a_list_is_passed_on_whole_and_an_interrupted_one_not_at_all() {

@@ -2,7 +2,7 @@
 //! have no rules otherwise.
 //!
 //! [`NodeState`] is the value and its encoding (pure), [`StateFile`] the file, [`Recorded`] a backend that hands what
-//! it programmed to a task that writes, and [`heard_at_start`] decides whether the API server is away.
+//! it programmed to a task that writes, and a [`Fallback`] is for when the API server is away.
 //!
 //! Health checks are not kept: nobody has confirmed that the endpoints on this node are still there, and balancers that
 //! get no answer go elsewhere.
@@ -16,4 +16,4 @@ mod start;
 pub use encoding::{NodeState, Unreadable};
 pub use file::{StateFile, StateFileError};
 pub use recorded::Recorded;
-pub use start::{PATIENCE, heard_at_start, restore};
+pub use start::{Fallback, PATIENCE};

@@ -49,4 +49,9 @@ impl<B: Backend> Backend for Recorded<B> {
         self.record(Record::All(all.to_vec()));
         Ok(applied)
     }
+
+    /// It comes from the file, and is not written again as if it were of today.
+    async fn restore(&mut self, all: &[Change]) -> Result<Applied, ApplyError> {
+        self.backend.restore(all).await
+    }
 }

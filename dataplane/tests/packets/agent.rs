@@ -11,11 +11,12 @@ use std::{
 
 use futures::{Stream, StreamExt, channel::mpsc, stream};
 use ipnet::IpNet;
+use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 use penstock_crds::{ExternalIPPolicy, ExternalIPPolicySpec};
-use penstock_model::{Change, Flow};
+use penstock_model::{Change, Flow, ObjectKey};
 use penstock_node::{
     Agent, Applied, ApplyError, Backend, Conntrack, Event, ForgetFlows, HealthChecks, Metrics,
-    NetfilterError, NetworkNamespace, StaleFlowQueue,
+    NetfilterError, NetworkNamespace, Piece, StaleFlowQueue,
     nftables::{Nft, Nftables, TableWatch},
 };
 use penstock_runtime::{Readiness, Update};
@@ -131,7 +132,7 @@ impl Running {
     /// With all lists; what is sent later follows.
     fn listed() -> (Self, mpsc::UnboundedSender<Event>) {
         let (events, later) = mpsc::unbounded();
-        let lists = stream::iter([services(), slices(), nodes(), policies(&[]), ranges(&[])]);
+        let lists = stream::iter(lists());
         let agent = Self::start(Namespace::new("node"), lists.chain(later));
         agent.wait("the first load", || agent.readiness.is_ready());
         (agent, events)
@@ -194,17 +195,37 @@ impl Drop for Running {
     }
 }
 
-pub(crate) fn web(ip: &str) -> k8s_openapi::api::core::v1::Service {
+pub(crate) fn web(ip: &str) -> core::Service {
     service("web", "u1", &json!({"clusterIPs": [ip], "ports": [{"port": 80}]}), &[])
 }
 
-pub(crate) fn services() -> Event {
-    Event::Service(Box::new(Update::Reset(vec![web("10.96.0.10")])))
+/// All Services, as a watch says them.
+pub(crate) fn services(all: Vec<core::Service>) -> Vec<Event> {
+    let complete = Piece::Complete(all.iter().map(|service| ObjectKey::of(&service.metadata)).collect());
+    let pieces = all.into_iter().map(Piece::Apply).chain([complete]);
+    pieces.map(|piece| Event::Service(Box::new(piece))).collect()
 }
 
-pub(crate) fn slices() -> Event {
-    let slice = slice("web", &json!([{"port": 8080}]), &["10.244.0.2"]);
-    Event::Slice(Box::new(Update::Reset(vec![slice])))
+/// All slices, likewise.
+pub(crate) fn slices(all: Vec<discovery::EndpointSlice>) -> Vec<Event> {
+    let complete = Piece::Complete(all.iter().map(|slice| ObjectKey::of(&slice.metadata)).collect());
+    let pieces = all.into_iter().map(Piece::Apply).chain([complete]);
+    pieces.map(|piece| Event::Slice(Box::new(piece))).collect()
+}
+
+/// The endpoint of [`web`].
+pub(crate) fn web_slice() -> discovery::EndpointSlice {
+    slice("web", &json!([{"port": 8080}]), &["10.244.0.2"])
+}
+
+/// All lists: of the Services, of the slices, and what goes with them.
+pub(crate) fn lists_of(all: Vec<core::Service>, endpoints: Vec<discovery::EndpointSlice>) -> Vec<Event> {
+    [services(all), slices(endpoints), vec![nodes(), policies(&[]), ranges(&[])]].concat()
+}
+
+/// The lists with [`web`] alone.
+pub(crate) fn lists() -> Vec<Event> {
+    lists_of(vec![web("10.96.0.10")], vec![web_slice()])
 }
 
 pub(crate) fn nodes() -> Event {
@@ -234,10 +255,11 @@ fn nothing_is_touched_before_all_lists_have_arrived() {
         tokio::task::yield_now().await;
         reached.send(()).unwrap();
         go_on.await.unwrap();
-        slices()
+        stream::iter(slices(vec![web_slice()]))
     };
-    let events = stream::iter([services(), nodes(), policies(&[]), ranges(&[])])
-        .chain(stream::once(last))
+    let services = services(vec![web("10.96.0.10")]);
+    let events = stream::iter([services, vec![nodes(), policies(&[]), ranges(&[])]].concat())
+        .chain(stream::once(last).flatten())
         .chain(stream::pending());
     let node = Namespace::new("node");
     node.nft("add table inet penstock; add chain inet penstock predecessor");
@@ -253,8 +275,8 @@ fn nothing_is_touched_before_all_lists_have_arrived() {
 fn rules_removed_from_outside_come_back_with_the_next_change() {
     let (agent, events) = Running::listed();
     agent.node.nft("delete table inet penstock");
-    let update = Update::Apply(web("10.96.0.20"));
-    events.unbounded_send(Event::Service(Box::new(update))).unwrap();
+    let piece = Piece::Apply(web("10.96.0.20"));
+    events.unbounded_send(Event::Service(Box::new(piece))).unwrap();
     agent.wait("all rules", || agent.has("10.96.0.20 . tcp . 80 : 8800:1"));
     assert!(agent.has("hairpin4") && !agent.has("10.96.0.10"));
 }
@@ -262,16 +284,16 @@ fn rules_removed_from_outside_come_back_with_the_next_change() {
 #[test]
 fn not_ready_while_the_kernel_is_in_doubt() {
     let (events, later) = mpsc::unbounded();
-    let lists = stream::iter([services(), slices(), nodes(), policies(&[]), ranges(&[])]);
+    let all = stream::iter(lists());
     let node = Namespace::new("node");
     let alias = node.alias();
-    let agent = Running::start_with(node.into(), Nft::in_namespace(alias.name()), lists.chain(later));
+    let agent = Running::start_with(node.into(), Nft::in_namespace(alias.name()), all.chain(later));
     agent.wait("the first load", || agent.readiness.is_ready());
     alias.remove();
     // No Service has affinity yet: its chain takes the program, which finds no namespace.
     let spec = json!({"clusterIPs": ["10.96.0.20"], "ports": [{"port": 80}], "sessionAffinity": "ClientIP"});
     let sticky = service("web", "u1", &spec, &[]);
-    events.unbounded_send(Event::Service(Box::new(Update::Apply(sticky)))).unwrap();
+    events.unbounded_send(Event::Service(Box::new(Piece::Apply(sticky)))).unwrap();
     agent.wait("not ready", || !agent.readiness.is_ready());
     alias.restore();
     agent.wait("ready again", || agent.readiness.is_ready());
@@ -285,8 +307,8 @@ fn external_ips_come_and_go_with_the_policies() {
     let web = service("web", "u1", &spec, &[]);
     let elsewhere = json!({"clusterIPs": ["10.96.0.20"], "ports": [{"port": 80}]});
     let other = service("other", "u2", &elsewhere, &[]);
-    events.unbounded_send(Event::Service(Box::new(Update::Apply(web)))).unwrap();
-    events.unbounded_send(Event::Service(Box::new(Update::Apply(other)))).unwrap();
+    events.unbounded_send(Event::Service(Box::new(Piece::Apply(web)))).unwrap();
+    events.unbounded_send(Event::Service(Box::new(Piece::Apply(other)))).unwrap();
     agent.wait("the Services", || agent.has("10.96.0.20 . tcp . 80"));
     assert!(!agent.has("80.11.12.10"), "no policy allows it");
     events.unbounded_send(policies(&["80.11.12.10/33", "80.11.12.0/28"])).unwrap();
@@ -307,7 +329,7 @@ fn service_ranges_come_and_go_with_the_api_servers_and_those_of_the_flag_stay() 
     }
     assert!(!agent.has("10.97.0.0/24"));
     agent.node.nft("delete table inet penstock");
-    events.unbounded_send(Event::Service(Box::new(Update::Apply(web("10.96.0.20"))))).unwrap();
+    events.unbounded_send(Event::Service(Box::new(Piece::Apply(web("10.96.0.20"))))).unwrap();
     agent.wait("all rules", || agent.has("10.96.0.20 . tcp . 80 : 8800:1"));
     assert!(agent.has("10.96.0.0/16") && agent.has("2001:db8:97::/112"));
 }
@@ -320,7 +342,7 @@ fn addresses_of_a_service_range_that_comes_later_are_not_served() {
         "ports": [{"port": 80}]});
     let web = service("web", "u1", &spec, &["203.0.113.200"]);
     events.unbounded_send(policies(&["80.11.12.0/28"])).unwrap();
-    events.unbounded_send(Event::Service(Box::new(Update::Apply(web)))).unwrap();
+    events.unbounded_send(Event::Service(Box::new(Piece::Apply(web)))).unwrap();
     let served = || ["80.11.12.10 . tcp", "80.11.12.2 . tcp", "203.0.113.200 . tcp"].map(|ip| agent.has(ip));
     agent.wait("all addresses", || served() == [true; 3]);
     events.unbounded_send(ranges(&["80.11.12.8/29", "203.0.113.192/26"])).unwrap();
@@ -368,19 +390,19 @@ fn flows_to_what_is_gone_are_passed_on_also_when_no_rule_changes() {
     };
     let ready = json!({"ready": true});
     let leaving = json!({"ready": false, "serving": true, "terminating": true});
-    send(Event::Slice(Box::new(Update::Apply(endpoints([ready.clone(), leaving])))));
-    send(Event::Service(Box::new(Update::Apply(service("dns", "u3", &dns, &[])))));
+    send(Event::Slice(Box::new(Piece::Apply(endpoints([ready.clone(), leaving])))));
+    send(Event::Service(Box::new(Piece::Apply(service("dns", "u3", &dns, &[])))));
     assert_eq!(next(), "10.96.0.53:53/UDP at 10.96.0.53:53", "those from before there was a rule");
     // Which fails, so that everything is loaded again.
     agent.node.nft("delete table inet penstock");
     // It served those who had it, and nobody new.
     let gone = json!({"ready": false, "serving": false, "terminating": true});
-    send(Event::Slice(Box::new(Update::Apply(endpoints([ready, gone])))));
-    send(Event::Service(Box::new(Update::Apply(web("10.96.0.20")))));
+    send(Event::Slice(Box::new(Piece::Apply(endpoints([ready, gone])))));
+    send(Event::Service(Box::new(Piece::Apply(web("10.96.0.20")))));
     assert_eq!(next(), "10.96.0.53:53/UDP at 10.244.0.3:53");
     agent.wait("the second load", || agent.loads() == 2);
     // After that it is passed on: whatever a load asks for has been asked for.
-    send(Event::Service(Box::new(Update::Delete(service("dns", "u3", &dns, &[])))));
+    send(Event::Service(Box::new(Piece::Delete(service("dns", "u3", &dns, &[])))));
     assert_eq!(next(), "10.96.0.53:53/UDP at 10.244.0.2:53");
     assert_eq!(looks.load(Ordering::SeqCst), 1, "all flows are looked up at the start alone");
 }
@@ -400,10 +422,10 @@ fn health_checks_are_passed_on_as_they_are() {
         }
         service("web", "u1", &spec, &[])
     };
-    let send = |service| events.unbounded_send(Event::Service(Box::new(Update::Apply(service)))).unwrap();
+    let send = |service| events.unbounded_send(Event::Service(Box::new(Piece::Apply(service)))).unwrap();
     send(spec("Local"));
     agent.wait("a check", || checks() == [(32_000, 1)]);
-    events.unbounded_send(Event::Slice(Box::new(Update::Reset(vec![])))).unwrap();
+    slices(vec![]).into_iter().for_each(|event| events.unbounded_send(event).unwrap());
     agent.wait("no endpoint", || checks() == [(32_000, 0)]);
     send(spec("Cluster"));
     agent.wait("no check", || checks().is_empty());

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 use penstock_model::{FrontendAddress, Protocol};
-use penstock_node::{Event, StaleFlows};
-use penstock_runtime::Update;
+use penstock_node::StaleFlows;
 use serde_json::json;
 
 use crate::{
-    agent::{Running, nodes, policies, ranges},
+    agent::{Running, lists_of},
     echo::Datagrams,
     lab::{Lab, service, slice},
     namespace::Namespace,
@@ -84,14 +83,7 @@ fn agent(node: &Arc<Namespace>, dns_at: u8, last_at: &[u8]) -> Running {
     let all = vec![dns("dns", 10), dns("both", 11), dns("last", 12)];
     let slices =
         [endpoints("dns", &[dns_at]), endpoints("both", &[2, 3]), endpoints("last", last_at)].concat();
-    let lists = [
-        Event::Service(Box::new(Update::Reset(all))),
-        Event::Slice(Box::new(Update::Reset(slices))),
-        nodes(),
-        policies(&[]),
-        ranges(&[]),
-    ];
-    let agent = Running::start(node.clone(), stream::iter(lists).chain(stream::pending()));
+    let agent = Running::start(node.clone(), stream::iter(lists_of(all, slices)).chain(stream::pending()));
     agent.wait("the first load", || agent.readiness.is_ready());
     agent
 }

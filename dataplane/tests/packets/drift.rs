@@ -16,12 +16,11 @@ use futures::{
     channel::mpsc::{UnboundedSender, unbounded},
     stream,
 };
-use penstock_node::Event;
-use penstock_runtime::Update;
+use penstock_node::{Event, Piece};
 use serde_json::json;
 
 use crate::{
-    agent::{Running, nodes, policies, ranges, services, slices, web},
+    agent::{Running, lists, nodes, ranges, web},
     lab::{service, slice},
     namespace::Namespace,
 };
@@ -29,7 +28,7 @@ use crate::{
 /// An agent that has loaded everything once, and its events.
 fn watching() -> (Running, UnboundedSender<Event>) {
     let (events, later) = unbounded();
-    let lists = stream::iter([services(), slices(), nodes(), policies(&[]), ranges(&[])]);
+    let lists = stream::iter(lists());
     let agent = Running::start_watching(Namespace::new("node"), lists.chain(later));
     agent.wait("the first load", || agent.readiness.is_ready());
     (agent, events)
@@ -96,8 +95,8 @@ fn our_own_changes_are_no_drift_whichever_way_they_go() {
     let (agent, events) = watching();
     let apply = |addresses: &[String]| {
         let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
-        let update = Update::Apply(slice("web", &json!([{"port": 8080}]), &addresses));
-        events.unbounded_send(Event::Slice(Box::new(update))).unwrap();
+        let piece = Piece::Apply(slice("web", &json!([{"port": 8080}]), &addresses));
+        events.unbounded_send(Event::Slice(Box::new(piece))).unwrap();
     };
     let addresses = |count: usize, first: usize| -> Vec<String> {
         (first..first + count).map(|n| format!("10.244.{}.{}", n / 250, n % 250 + 1)).collect()
@@ -120,7 +119,7 @@ fn our_own_changes_are_no_drift_whichever_way_they_go() {
     agent.wait("the range", || agent.has("10.97.0.0/24"));
     let sticky =
         json!({"clusterIPs": ["10.96.0.10"], "sessionAffinity": "ClientIP", "ports": [{"port": 80}]});
-    let sticky = Update::Apply(service("web", "u1", &sticky, &[]));
+    let sticky = Piece::Apply(service("web", "u1", &sticky, &[]));
     events.unbounded_send(Event::Service(Box::new(sticky))).unwrap();
     agent.wait("affinity", || agent.has("sticky-10800s"));
     assert_eq!((agent.foreign_changes(), agent.loads()), ([0, 0], 1));
@@ -174,7 +173,7 @@ fn endpoints_change_while_a_fight_goes_on() {
     agent.node.nft("add chain inet penstock intruder");
     let noticed = Instant::now();
     agent.wait("it is noticed", || agent.foreign_changes() == [5, 0]);
-    events.unbounded_send(Event::Service(Box::new(Update::Apply(web("10.96.0.20"))))).unwrap();
+    events.unbounded_send(Event::Service(Box::new(Piece::Apply(web("10.96.0.20"))))).unwrap();
     let loads = Cell::new(0);
     agent.wait("the change", || {
         loads.set(agent.loads());
@@ -189,7 +188,7 @@ fn more_than_the_listener_can_hold_is_one_load_and_it_goes_on_listening() {
     let (hold, held) = blocking::channel::<()>();
     let (reached, is_held) = blocking::channel();
     let (events, later) = unbounded();
-    let lists = stream::iter([services(), slices(), nodes(), policies(&[]), ranges(&[])]);
+    let lists = stream::iter(lists());
     let later = later.map(move |event| {
         // Nothing else of the agent goes on meanwhile.
         reached.send(()).unwrap();

@@ -11,19 +11,19 @@ use futures::{StreamExt, stream};
 use jiff::SignedDuration;
 use penstock_model::{HealthCheck, ObjectKey};
 use penstock_node::{
-    Agent, Event, HealthChecks, Metrics, Progress, ProxyHealth, ServiceEvents,
+    Agent, HealthChecks, Metrics, Progress, ProxyHealth, ServiceEvents,
     health_check::Servers,
     nftables::{Nft, Nftables},
     proxy_health::{Now, PATIENCE},
 };
-use penstock_runtime::{Readiness, Update};
+use penstock_runtime::Readiness;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    agent::{nodes, policies, ranges, slices},
+    agent::{lists_of, web_slice},
     lab::{index, service, table_config},
     namespace::Namespace,
 };
@@ -173,9 +173,9 @@ fn the_agent_says_what_balancers_and_dashboards_are_to_hear() {
     let spec = json!({
         "type": "LoadBalancer", "clusterIPs": ["10.96.0.10"], "externalTrafficPolicy": "Local",
         "healthCheckNodePort": PORT, "ports": [{"port": 80, "nodePort": 30080}]});
-    let web = Event::Service(Box::new(Update::Reset(vec![service("web", "u1", &spec, &[])])));
+    let web = service("web", "u1", &spec, &[]);
     let progress = Progress::new("n1", Now::read().wall);
-    let lists = stream::iter([web, slices(), nodes(), policies(&[]), ranges(&[])]);
+    let lists = stream::iter(lists_of(vec![web], vec![web_slice()]));
     let heard = {
         let progress = progress.clone();
         lists.inspect(move |event| progress.heard(event, Now::read()))

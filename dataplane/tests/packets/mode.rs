@@ -28,7 +28,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    agent::{nodes, policies, ranges, services, slices},
+    agent::lists,
     flow::{Expect, Flow, check_all},
     lab::{
         Sender::{Client, P1},
@@ -216,7 +216,7 @@ fn what_a_flush_takes_away_comes_back() {
     let canary = Canary::new(Programs::new(Variant::Nft, namespace)).every(Duration::from_millis(50));
     let (until, readiness) = (CancellationToken::new(), Readiness::default());
     let agent = Agent::new(index(), backend(NFT, node.name()), Metrics::default(), readiness.clone());
-    let lists = stream::iter([services(), slices(), nodes(), policies(&[]), ranges(&[])]);
+    let lists = stream::iter(lists());
     let finds = canary.clone().finds().map(|what| Event::Touched(Touched::Missing { what }));
     let runtime = Runtime::new().unwrap();
     runtime.spawn(agent.run(stream::select(lists.chain(stream::pending()), finds), until.clone()));

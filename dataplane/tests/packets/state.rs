@@ -1,19 +1,23 @@
 //! A node that starts while the API server is away.
 
-use std::{fs, path::Path, time::Duration};
-
-use futures::{Stream, StreamExt, stream};
-use penstock_node::{
-    Agent, Backend, Event, Metrics,
-    nftables::{Nft, Nftables},
-    node_state::{Recorded, StateFile, heard_at_start, restore},
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
 };
-use penstock_runtime::{Readiness, Update};
+
+use futures::{Stream, StreamExt, channel::mpsc, stream};
+use penstock_node::{
+    Agent, Backend, Event, Metrics, Piece,
+    nftables::{Nft, Nftables},
+    node_state::{Fallback, Recorded, StateFile},
+};
+use penstock_runtime::Readiness;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    agent::{nodes, policies, ranges, services, slices, web},
+    agent::{lists, nodes, policies, ranges, services, slices, web, web_slice},
     lab::{index, table_config},
     namespace::Namespace,
 };
@@ -25,24 +29,29 @@ fn nftables(node: &Namespace) -> Nftables {
 }
 
 /// Runs an agent until the events end, and its keeper of the file until it has written.
-async fn run(backend: impl Backend, file: StateFile, events: impl Stream<Item = Event> + Send) {
+async fn run(
+    backend: impl Backend,
+    file: StateFile,
+    fallback: Option<Fallback>,
+    events: impl Stream<Item = Event> + Send,
+) {
     let (backend, kept) = Recorded::start(backend, file);
     let agent = Agent::new(index(), backend, Metrics::default(), Readiness::default());
-    agent.run(events, CancellationToken::new()).await;
+    agent.with_fallback(fallback).run(events, CancellationToken::new()).await;
     kept.await.unwrap();
 }
 
 /// A file that an agent has left.
 async fn left(path: &Path) -> StateFile {
     let (node, file) = (Namespace::new("before"), StateFile::new(path, "n1"));
-    let lists = stream::iter([services(), slices(), nodes(), policies(&[]), ranges(&[])]);
+    let lists = stream::iter(lists());
     // In batches of their own: what comes after the first load is in the file too.
-    let later = stream::iter([Event::Service(Box::new(Update::Apply(web("10.96.0.15"))))]);
+    let later = stream::iter([Event::Service(Box::new(Piece::Apply(web("10.96.0.15"))))]);
     let pause = stream::once(async {
         tokio::task::yield_now().await;
         nodes()
     });
-    run(nftables(&node), file.clone(), lists.chain(pause).chain(later)).await;
+    run(nftables(&node), file.clone(), None, lists.chain(pause).chain(later)).await;
     assert!(node.nft("list ruleset").contains(WEB));
     file
 }
@@ -54,32 +63,28 @@ fn a_node_without_rules_gets_those_that_it_had_and_then_what_the_api_server_says
     runtime.block_on(async {
         let file = left(&directory.path().join("node.state")).await;
         let node = Namespace::new("after");
-        let mut backend = nftables(&node);
         // One list comes, the others do not: the API server is about to go, or to come.
-        let mut events = stream::iter([nodes()]).chain(stream::pending());
-        let (heard, complete) = heard_at_start(&mut events, Duration::from_millis(1)).await;
-        assert!(!complete);
-        restore(&mut backend, &file).await.unwrap();
-        assert!(node.nft("list ruleset").contains(WEB));
+        let (later, coming) = mpsc::unbounded();
+        let events = stream::iter([nodes()]).chain(coming);
+        let fallback = Fallback::new(file.clone(), Duration::from_millis(1));
+        let running = tokio::spawn(run(nftables(&node), file.clone(), Some(fallback), events));
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !node.nft("list ruleset").contains(WEB) {
+            assert!(Instant::now() < deadline, "what was known is not programmed");
+            tokio::task::yield_now().await;
+        }
 
-        let other = Event::Service(Box::new(Update::Reset(vec![web("10.96.0.20")])));
-        let lists = stream::iter([other, slices(), policies(&[]), ranges(&[])]);
-        run(backend, file.clone(), stream::iter(heard).chain(lists)).await;
+        let rest = [services(vec![web("10.96.0.20")]), slices(vec![web_slice()])].concat();
+        let rest = rest.into_iter().chain([policies(&[]), ranges(&[])]);
+        rest.for_each(|event| later.unbounded_send(event).unwrap());
+        drop(later);
+        running.await.unwrap();
         let rules = node.nft("list ruleset");
         assert!(rules.contains("10.96.0.20 . tcp . 80") && !rules.contains("10.96.0.15"));
         let (state, _) = file.read().unwrap().unwrap();
         let state = format!("{state:?}");
         assert!(state.contains("10.96.0.20") && !state.contains("10.96.0.15"), "{state}");
     });
-}
-
-#[test]
-fn lists_that_come_in_time_need_no_file() {
-    let runtime = Runtime::new().unwrap();
-    let lists = [services(), slices(), nodes(), policies(&[]), ranges(&[])];
-    let mut events = stream::iter(lists).chain(stream::pending());
-    let (heard, complete) = runtime.block_on(heard_at_start(&mut events, Duration::from_secs(600)));
-    assert!(complete && heard.len() == 5);
 }
 
 #[test]
@@ -90,7 +95,8 @@ fn a_file_that_cannot_be_used_leaves_the_node_as_it_is() {
     fs::write(&path, "penstock-node state 1\nnonsense").unwrap();
     for path in [path, directory.path().join("none"), directory.path().to_owned()] {
         let file = StateFile::new(&path, "n1");
-        runtime.block_on(restore(&mut nftables(&node), &file)).unwrap();
+        let restored = async { Fallback::new(file, Duration::ZERO).restore(&mut nftables(&node)).await };
+        runtime.block_on(restored).unwrap();
         assert_eq!(node.nft("list ruleset"), "");
     }
 }
