@@ -42,6 +42,8 @@ pub struct Plan {
     pub size: Size,
     /// What.
     pub measures: Vec<Measure>,
+    /// How long a start may take.
+    pub patience: Duration,
     /// How many starts, and how often connections are measured for how long.
     pub effort: Effort,
     /// How long endpoints are added and removed.
@@ -162,7 +164,7 @@ impl Cell {
                 if !ground.clear().await? {
                     say("the machine does not calm down; figures are worse than they have to be");
                 }
-                cold_start::measure(ground, installed, plan.size).await
+                cold_start::measure(ground, installed, plan.size, plan.patience).await
             };
             let (running, start) = self.keep("start", start, |(_, start)| format!("{start:?}")).await?;
             self.starts.extend(wanted.then_some(start));

@@ -19,9 +19,6 @@ use super::subject::{Running, waits_for_program};
 use crate::flows::probe::Stop;
 use crate::flows::program::Installed;
 
-/// How long a start may take; it bounds the wait for a broken one.
-const PATIENCE: Duration = Duration::from_secs(180);
-
 /// How long one attempt waits. What is not programmed does not answer, so that figures are so much too long at most.
 const ATTEMPT: Duration = Duration::from_millis(20);
 
@@ -50,15 +47,33 @@ pub struct ColdStart {
 /// Starts a subject on cleared ground and waits until it has programmed everything.
 ///
 /// # Errors
-/// When it does not, with the end of its log.
-pub async fn measure(ground: &Ground, installed: &Installed, size: Size) -> Result<(Running, ColdStart)> {
+/// When it does not within `patience`, with the end of its log.
+pub async fn measure(
+    ground: &Ground,
+    installed: &Installed,
+    size: Size,
+    patience: Duration,
+) -> Result<(Running, ColdStart)> {
     let watch = GenerationWatch::start(ground.node_file())?;
-    let begin = Instant::now();
+    let start = Start { begin: Instant::now(), patience };
     let running = Running::start(installed, ground)?;
-    let outcome = observe(ground, &running, &watch, size, begin).await;
+    let outcome = observe(ground, &running, &watch, size, start).await;
     let figures =
         outcome.map_err(|error| anyhow!("{error:#}; the end of its log:\n{}", running.log_tail()))?;
     Ok((running, figures))
+}
+
+/// When it began, and how long it may take.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    begin: Instant,
+    patience: Duration,
+}
+
+impl Start {
+    fn is_over_time(self) -> bool {
+        self.begin.elapsed() > self.patience
+    }
 }
 
 async fn observe(
@@ -66,22 +81,21 @@ async fn observe(
     running: &Running,
     watch: &GenerationWatch,
     size: Size,
-    begin: Instant,
+    start: Start,
 ) -> Result<ColdStart> {
     // Also where this is given up halfway.
     let stop = Stop::default();
     let (done, asked) = (stop.0.clone(), stop.0.clone());
     let health = healthy(ground.node(), done);
     let sample = spread_over(&Service::of(size, Kind::Named), SAMPLE);
-    let answered =
-        inside::run_blocking(&ground.client(), move || all_answer(&sample, begin + PATIENCE, &asked)).await;
+    let answered = inside::run_blocking(&ground.client(), move || all_answer(&sample, start, &asked)).await;
     let rest = match answered {
-        Ok(_) => rested(running, watch, begin).await,
-        Err(_) => Ok(begin),
+        Ok(_) => rested(running, watch, start).await,
+        Err(_) => Ok(start.begin),
     };
     drop(stop);
     let healthy = health.await??;
-    let seconds = |moment: Instant| (moment - begin).as_secs_f64();
+    let seconds = |moment: Instant| (moment - start.begin).as_secs_f64();
     Ok(ColdStart {
         answered: seconds(answered?),
         rest: seconds(rest?),
@@ -91,7 +105,7 @@ async fn observe(
 }
 
 /// Asks each until it answers. The rules of most programs come at once, so that waiting for the first is most of it.
-fn all_answer(sample: &[Service], deadline: Instant, stop: &AtomicBool) -> Result<Instant> {
+fn all_answer(sample: &[Service], start: Start, stop: &AtomicBool) -> Result<Instant> {
     let mut last = Instant::now();
     for service in sample {
         loop {
@@ -100,8 +114,8 @@ fn all_answer(sample: &[Service], deadline: Instant, stop: &AtomicBool) -> Resul
                 break;
             }
             ensure!(!stop.load(Ordering::Relaxed), "interrupted");
-            if Instant::now() > deadline {
-                bail!("Service {} did not answer within {} s", service.name(), PATIENCE.as_secs());
+            if start.is_over_time() {
+                bail!("Service {} did not answer within {} s", service.name(), start.patience.as_secs());
             }
             // A refusal comes at once.
             thread::sleep(Duration::from_millis(2));
@@ -111,14 +125,14 @@ fn all_answer(sample: &[Service], deadline: Instant, stop: &AtomicBool) -> Resul
 }
 
 /// When the last commit was, once there was none for a while.
-async fn rested(running: &Running, watch: &GenerationWatch, begin: Instant) -> Result<Instant> {
+async fn rested(running: &Running, watch: &GenerationWatch, start: Start) -> Result<Instant> {
     loop {
         running.check()?;
-        let last = watch.since(begin).last().copied().unwrap_or(begin);
+        let last = watch.since(start.begin).last().copied().unwrap_or(start.begin);
         if last.elapsed() >= REST && !waits_for_program(running.pid()) {
             return Ok(last);
         }
-        if begin.elapsed() > PATIENCE {
+        if start.is_over_time() {
             bail!("it commits to nftables without end");
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

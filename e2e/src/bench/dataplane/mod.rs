@@ -74,6 +74,9 @@ pub struct DataplaneFlags {
     /// For how many seconds endpoints are added and removed one at a time, at each size.
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..))]
     change_seconds: u16,
+    /// For how many seconds a start is waited for: kube-proxy in mode iptables takes minutes from 10,000 Services on.
+    #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u16).range(1..))]
+    start_seconds: u16,
     /// How many seconds the idle minute has.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..))]
     idle_seconds: u16,
@@ -206,6 +209,7 @@ fn plan(flags: &Flags, size: Size) -> Plan {
     Plan {
         size,
         measures: all.into_iter().filter(wanted).collect(),
+        patience: Duration::from_secs(flags.dataplane.start_seconds.into()),
         effort: Effort { runs: if flags.quick { 1 } else { flags.runs }, span: seconds(2, 1) },
         changes: seconds(*change_seconds, 6),
         packets: seconds(30, 5),
