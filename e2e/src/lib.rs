@@ -14,6 +14,7 @@
 //! | [`seed`], [`demo`] | The seed's Services, and everything shown |
 //! | [`flows`] | What a Service must do, packet by packet, and whether ours and kube-proxy do it |
 //! | [`conformance`] | Kubernetes' own tests on a cluster with ours, or kube-proxy, as its service proxy |
+//! | [`moto`] | An emulator of AWS |
 //! | [`bench`] | How fast and how large, beside the API server's own floor and a peer |
 //!
 //! Nothing here is simulated: etcd, the API server, the kubelets and containerd are the real programs. What is unusual
@@ -39,6 +40,7 @@ pub(crate) mod interruption;
 pub mod kubeconfig;
 pub mod local_images;
 pub mod machine;
+pub mod moto;
 pub mod netns;
 pub mod node;
 pub mod packages;

@@ -38,6 +38,9 @@ const UML_PACKAGES: [&str; 11] = [
     "xz-utils",
 ];
 
+/// What virtual environments of Python are made with.
+const PYTHON_PACKAGES: [&str; 2] = ["python3", "python3-venv"];
+
 /// What decides whether a package's services are started on installation (invoke-rc.d(8)).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
@@ -67,6 +70,14 @@ pub fn ensure() -> Result<()> {
 /// As [`ensure`].
 pub fn ensure_for_uml() -> Result<()> {
     ensure_packages(&UML_PACKAGES)
+}
+
+/// Makes sure that virtual environments of Python can be made.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_for_python() -> Result<()> {
+    ensure_packages(&PYTHON_PACKAGES)
 }
 
 fn ensure_packages(wanted: &[&'static str]) -> Result<()> {

@@ -21,7 +21,7 @@ use crate::process::{Process, Sandbox};
 use crate::progress::Step;
 use crate::segment;
 use crate::teardown;
-use crate::tools::{Tools, cache_dir};
+use crate::tools::{self, Tools, cache_dir};
 use crate::topology::{API_PORT, Place, Topology};
 use crate::wait::{Look, until};
 
@@ -36,6 +36,8 @@ pub fn prepare() -> Result<()> {
     packages::ensure()?;
     Tools::build()?;
     Images::build()?;
+    packages::ensure_for_python()?;
+    tools::moto()?;
     Ok(())
 }
 

@@ -1,7 +1,8 @@
-//! The Go programs of a cluster, built from pinned modules and cached outside the checkout.
+//! The Go programs of a cluster, built from pinned modules and cached outside the checkout; and one of Python.
 
 mod cache;
 mod module;
+mod venv;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use anyhow::Result;
 
 pub use cache::{cache_dir, fill, fingerprint};
 use module::{Module, version_of};
+use venv::Venv;
 
 const KUBERNETES: Module = Module {
     name: "kubernetes",
@@ -94,6 +96,9 @@ const COREDNS: Module = Module {
     folders: &[],
 };
 
+/// The emulator of AWS that the provider of its load balancers is tried on, besides our own endpoint.
+const MOTO: Venv = Venv { name: "moto", requirements: include_str!("../../tools/moto/requirements.txt") };
+
 /// The built programs.
 #[derive(Debug, Clone)]
 pub struct Tools {
@@ -143,6 +148,14 @@ impl Tools {
 /// As [`Tools::build`].
 pub fn kube_proxy() -> Result<PathBuf> {
     KUBE_PROXY.build(&cache_dir()?).map(|place| place.join("kube-proxy"))
+}
+
+/// Installs moto unless the cache has it; returns the Python that has the module `moto.server`.
+///
+/// # Errors
+/// When Python or its venv is missing, or a package cannot be had; pip's words are in the message.
+pub fn moto() -> Result<PathBuf> {
+    MOTO.build(&cache_dir()?)
 }
 
 /// kube-proxy's version, as in its go.mod.
@@ -247,6 +260,7 @@ mod tests {
         assert!(version_of(COREDNS.go_mod, COREDNS.pinned).unwrap().starts_with("v1."));
         assert!(version_of(ETCD.go_mod, ETCD.pinned).unwrap().starts_with("v3."));
         assert!(MetalLb::version().starts_with("v0.15."));
+        assert!(venv::version_of(MOTO.requirements, MOTO.name).unwrap().starts_with("5.2."));
         assert!(version_of(HELM.go_mod, HELM.pinned).unwrap().starts_with("v4."));
     }
 }

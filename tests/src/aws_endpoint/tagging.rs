@@ -82,7 +82,7 @@ impl Store {
         let mut found: Vec<_> =
             all.iter().filter(|(arn, _, _)| *arn > after).filter(|one| wanted.fits(one)).collect();
         found.sort_by(|a, b| a.0.cmp(&b.0));
-        let next = (found.len() > size).then(|| found[size - 1].0.clone()).unwrap_or_default();
+        let next = if found.len() > size { found[size - 1].0.clone() } else { String::new() };
         found.truncate(size);
         let shown: Value = found
             .into_iter()
