@@ -24,11 +24,13 @@ pub(super) fn xml(action: &str, outcome: &Outcome, request_id: &str) -> Response
     response(status, "text/xml", text, request_id)
 }
 
+/// The result comes before the rest: clients read in this order.
 fn success(action: &str, result: &Value, request_id: &str) -> String {
-    let body = json!({
-        format!("{action}Result"): result, "ResponseMetadata": {"RequestId": request_id}
-    });
-    format!("<{action}Response xmlns=\"{NAMESPACE}\">{}</{action}Response>", members(&body))
+    let (result, metadata) = (members(result), members(&json!({"RequestId": request_id})));
+    format!(
+        "<{action}Response xmlns=\"{NAMESPACE}\"><{action}Result>{result}</{action}Result>\
+         <ResponseMetadata>{metadata}</ResponseMetadata></{action}Response>"
+    )
 }
 
 fn refusal(failure: &Failure, request_id: &str) -> String {

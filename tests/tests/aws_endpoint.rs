@@ -1,1 +1,0 @@
-//! The endpoint that stands for AWS.
