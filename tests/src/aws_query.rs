@@ -77,7 +77,7 @@ impl AwsQuery {
 struct Element {
     name: String,
     text: String,
-    children: Vec<Element>,
+    children: Vec<Self>,
 }
 
 /// The fields of a result or of an error.
@@ -156,7 +156,10 @@ fn member(element: &Element) -> Vec<(String, String)> {
         true => path,
         false => format!(".{path}"),
     };
-    list.into_iter().map(|(path, text)| (dotted(path), text)).collect()
+    // What an element's fields are sorted by must not be the order in which an endpoint writes them.
+    let mut list: Vec<_> = list.into_iter().map(|(path, text)| (dotted(path), text)).collect();
+    list.sort();
+    list
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub enum Upstream {
         /// Scheme and authority.
         base: Uri,
         /// Keeps the connections.
-        client: HttpClient<HttpConnector, Full<Bytes>>,
+        client: Box<HttpClient<HttpConnector, Full<Bytes>>>,
     },
 }
 
@@ -37,7 +37,7 @@ impl Upstream {
     /// An HTTP API below `base`.
     #[must_use]
     pub fn http(base: Uri) -> Self {
-        Self::Http { base, client: HttpClient::builder(TokioExecutor::new()).build_http() }
+        Self::Http { base, client: Box::new(HttpClient::builder(TokioExecutor::new()).build_http()) }
     }
 
     /// Forwards a request.
