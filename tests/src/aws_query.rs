@@ -106,7 +106,7 @@ fn parse(xml: &str) -> Result<Element> {
             }
             Event::Text(text) => {
                 let parent = open.last_mut().context("text is in an element")?;
-                parent.text += text.decode()?.trim();
+                parent.text += &text.decode()?;
             }
             Event::GeneralRef(reference) => {
                 let parent = open.last_mut().context("text is in an element")?;
@@ -171,7 +171,7 @@ mod tests {
         let xml = "<?xml version='1.0'?><AResponse xmlns='x'><AResult><L><member><N>b</N><E/></member><member><N>a</N>\
                    </member></L><T><member><Key>k</Key><Value>1 &amp; 2</Value></member></T></AResult>\
                    <ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></AResponse>";
-        let expected = [("L[0].N", "a"), ("L[1].E", ""), ("L[1].N", "b"), ("T[k]", "1&2")];
+        let expected = [("L[0].E", ""), ("L[0].N", "b"), ("L[1].N", "a"), ("T[k]", "1 & 2")];
         let found = fields(xml).unwrap();
         assert_eq!(found.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<Vec<_>>(), expected);
     }

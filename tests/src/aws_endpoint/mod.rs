@@ -48,6 +48,7 @@ mod request_log;
 mod server;
 mod settings;
 mod store;
+mod summary;
 mod tagging;
 mod tags;
 mod target;

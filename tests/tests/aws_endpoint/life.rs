@@ -28,6 +28,12 @@ async fn a_load_balancer_lives_with_group_listener_and_targets() {
         [format!("{first} 30080 healthy -"), format!("{second} 30080 healthy -")]
     );
 
+    let summary = account.aws.store().summary();
+    let described_as = &summary["loadBalancers"][0];
+    assert_eq!(described_as["listeners"][0]["targetGroup"], "web-80");
+    assert_eq!(described_as["tags"]["owner"], "web");
+    assert_eq!(summary["targetGroups"][0]["targets"].as_array().unwrap().len(), 2);
+
     let described = account.elb.describe_load_balancers().names("web").send().await.unwrap();
     let described = &described.load_balancers()[0];
     assert_eq!(described.state().unwrap().code().unwrap().as_str(), "active");
