@@ -1,11 +1,12 @@
 //! A proxy that makes one call, or one event of a watch, go wrong.
 //!
 //! It stands on loopback between a process and the HTTP API that it calls: the API server, or a provider. Every
-//! mutating call is numbered and logged. Calls are carried out in tasks of their own: what has left the process goes
+//! mutating call is numbered and logged; one of AWS is named by its action. Calls are carried out in tasks of their own: what has left the process goes
 //! on when the process is dead, as on a network.
 
 mod answer;
 mod call;
+mod dialect;
 mod fault;
 mod plan;
 mod record;
@@ -36,8 +37,9 @@ pub use record::Entry;
 pub use upstream::Upstream;
 pub use watch::LOSS;
 
-use answer::{AnyBody, BoxError, refusal, whole};
+use answer::{AnyBody, BoxError, whole};
 use call::{Class, collection, event_identity};
+use dialect::Dialect;
 use record::Record;
 
 /// The reply is on its way for this long before the caller is killed: it has then been read, or just not.
@@ -172,11 +174,12 @@ impl Shared {
         let (parts, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         tokio::spawn(async move {
-            let class = Class::of(&parts.method, &parts.uri);
-            let (place, fault) = self.arrived(&parts, class);
+            let dialect = Dialect::of(&parts, &body);
+            let class = dialect.class(&parts);
+            let (place, fault) = self.arrived(&parts, &dialect.path(&parts), class);
             let mutates = usize::from(class == Class::Mutation);
             self.0.under_way.send_modify(|count| *count += mutates);
-            let answer = self.answer(&parts, body, class, fault).await;
+            let answer = self.answer(&parts, body, &dialect, fault).await;
             self.0.under_way.send_modify(|count| *count -= mutates);
             self.answered(place, &answer);
             answer
@@ -184,9 +187,9 @@ impl Shared {
         .await?
     }
 
-    fn arrived(&self, parts: &http::request::Parts, class: Class) -> (Place, Option<CallFault>) {
+    fn arrived(&self, parts: &http::request::Parts, path: &str, class: Class) -> (Place, Option<CallFault>) {
         let mut record = self.record();
-        let index = record.arrived(&parts.method, parts.uri.path(), class);
+        let index = record.arrived(&parts.method, path, class);
         let place = Place { began: record.began, index };
         if class != Class::Mutation {
             return (place, None);
@@ -209,9 +212,10 @@ impl Shared {
         &self,
         parts: &http::request::Parts,
         body: Bytes,
-        class: Class,
+        dialect: &Dialect,
         fault: Option<CallFault>,
     ) -> Result<Response<AnyBody>, BoxError> {
+        let class = dialect.class(parts);
         match fault {
             None => self.forward(parts, body, class).await,
             Some(CallFault::KillBefore) => {
@@ -232,12 +236,12 @@ impl Shared {
                 });
                 Ok(response)
             }
-            Some(CallFault::Conflict) => Ok(refusal(409, "Conflict")),
-            Some(CallFault::TooManyRequests) => Ok(refusal(429, "TooManyRequests")),
-            Some(CallFault::ErrorBefore) => Ok(refusal(500, "InternalError")),
+            Some(CallFault::Conflict) => Ok(dialect.refusal(409, "Conflict")),
+            Some(CallFault::TooManyRequests) => Ok(dialect.refusal(429, "TooManyRequests")),
+            Some(CallFault::ErrorBefore) => Ok(dialect.refusal(500, "InternalError")),
             Some(CallFault::ErrorCommitted) => {
                 self.forward(parts, body, class).await?;
-                Ok(refusal(500, "InternalError"))
+                Ok(dialect.refusal(500, "InternalError"))
             }
             Some(CallFault::LostReply) => {
                 self.forward(parts, body, class).await?;

@@ -1,8 +1,14 @@
 //! Calls that go wrong when they are told to, and callers that are nobody.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use penstock_tests::aws_endpoint::Fault;
+use penstock_tests::{
+    aws_endpoint::{ACCESS_KEY, Fault},
+    fault_proxy::{Call, CallFault, FaultProxy, Plan, Upstream},
+};
 
 use crate::account::{Account, client, code, tag};
 
@@ -71,4 +77,31 @@ async fn the_wrong_key_is_refused_and_nothing_is_done() {
     let refused = stranger.delete_target_group().target_group_arn(&arn).send().await;
     assert_eq!(code(refused), "InvalidClientTokenId");
     account.elb.add_tags().resource_arns(&arn).tags(tag("a", "b")).send().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_proxy_in_front_names_calls_by_their_actions() {
+    let account = Account::open().await;
+    let upstream = Upstream::http(account.aws.url().parse().unwrap());
+    let proxy = FaultProxy::start(upstream, Arc::new(|| {})).await.unwrap();
+    let elb = client(&proxy.url(), ACCESS_KEY);
+    let arn = account.group("g").await.target_group_arn.unwrap();
+    let call = Call { method: "POST".into(), path: "/AddTags".into(), occurrence: 2 };
+    let cases = [
+        (CallFault::TooManyRequests, "Throttling", false),
+        (CallFault::Conflict, "ServiceUnavailable", false),
+        (CallFault::ErrorCommitted, "InternalFailure", true),
+        (CallFault::LostReply, "no answer", true),
+    ];
+    for (n, (fault, expected, done)) in cases.into_iter().enumerate() {
+        proxy.begin(Plan::OneCall(call.clone(), fault));
+        let key = format!("key-{n}");
+        elb.describe_tags().resource_arns(&arn).send().await.unwrap();
+        elb.add_tags().resource_arns(&arn).tags(tag("first", "")).send().await.unwrap();
+        let second = elb.add_tags().resource_arns(&arn).tags(tag(&key, "")).send().await;
+        assert_eq!(code(second), expected, "{fault}");
+        assert_eq!(account.aws.store().target_groups[&arn].tags.contains_key(&key), done, "{fault}");
+        let numbers: Vec<_> = proxy.log().iter().map(|entry| entry.number).collect();
+        assert_eq!(numbers, [None, Some(1), Some(2)], "describes are no writes");
+    }
 }
