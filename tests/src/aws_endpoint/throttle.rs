@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn classes_do_not_take_each_others_tokens() {
         let (rates, mut throttle) = (Rates::aws(), Throttle::default());
-        while throttle.admit(&rates, Class::Describe, Duration::ZERO) {}
+        assert!((0..=40).any(|_| !throttle.admit(&rates, Class::Describe, Duration::ZERO)));
         assert!(throttle.admit(&rates, Class::of("RegisterTargets"), Duration::ZERO));
         assert!(throttle.admit(&rates, Class::of("CreateListener"), Duration::ZERO));
     }
