@@ -7,7 +7,7 @@
 //! | [`service`], [`flow`], [`table`] | What a Service is, what is sent to it, and every case |
 //! | [`judgement`], [`known`], [`report`] | What has to come of a flow, what is known not to, and what came of all |
 //! | [`network`], [`echo`], [`objects`], [`lab`] | Pods, servers and objects, for real |
-//! | [`program`], [`probe`] | Who forwards, and the packets |
+//! | [`program`], [`passes`], [`probe`] | Who forwards, when it has, and the packets |
 //! | [`schedulers`] | Beside the table: what only IPVS has |
 
 pub mod echo;
@@ -18,6 +18,7 @@ pub mod known;
 pub mod lab;
 pub mod network;
 pub mod objects;
+pub mod passes;
 pub mod place;
 pub mod probe;
 pub mod program;
@@ -220,7 +221,14 @@ async fn one_run(
     objects::label_zones(client).await?;
     step_async(format!("create the objects of {} cases", cases.len()), objects::create_cases(client, cases))
         .await?;
-    step_async("wait until they are programmed", programmed(&lab, &last, &processes)).await?;
+    step_async("wait until they are programmed", async {
+        programmed(&lab, &last, &processes).await?;
+        match (program, flags.mode) {
+            (Program::KubeProxy, Mode::Ipvs) => passes::one_more(topology, &processes, PROGRAMMED).await,
+            _ => Ok(()),
+        }
+    })
+    .await?;
     let probed = step_async(format!("send packets for {} flows", rows.len()), async {
         probe::probe_all(topology, Arc::new(rows.to_vec())).await
     });
