@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     device::{Changes, Lost},
-    workshop::{ProgramError, Workshop},
+    workshop::{Audit, ProgramError, Workshop},
 };
 
 /// How often `/proc/net/ip_vs` is read: the kernel tells nobody when virtual servers change. As often as kube-proxy
@@ -50,14 +50,16 @@ impl Caretaker {
     async fn look(&self) {
         let mut workshop = self.workshop.lock().await;
         match workshop.audit().await {
-            Ok(0) => {}
-            Ok(requests) => tracing::warn!(requests, "somebody else changed IPVS: it is as it was before"),
+            Ok(Audit::Idle) => {}
+            Ok(Audit::Agrees(connections)) => {
+                if let Err(error) = workshop.drain(&connections).await {
+                    complain("endpoints that are gone stay without weight", error);
+                }
+            }
+            Ok(Audit::Mended(requests)) => {
+                tracing::warn!(requests, "somebody else changed IPVS: it is as it was before");
+            }
             Err(error) => complain("IPVS could not be looked at", error),
-        }
-        if workshop.is_draining()
-            && let Err(error) = workshop.drain().await
-        {
-            complain("endpoints that are gone stay without weight", error);
         }
     }
 
@@ -69,15 +71,12 @@ impl Caretaker {
         let mut workshop = self.workshop.lock().await;
         let lost: Vec<Lost> =
             messages.iter().filter_map(|(message, _)| workshop.device().lost(message)).collect();
-        let mut restored = 0;
-        for lost in lost {
-            match workshop.restore(lost).await {
-                Ok(done) => restored += usize::from(done),
-                Err(error) => complain("an address of a Service is missing on this node", error),
+        match workshop.restore(&lost).await {
+            Ok(0) => {}
+            Ok(restored) => {
+                tracing::warn!(restored, "somebody else took addresses of Services: they are back");
             }
-        }
-        if restored > 0 {
-            tracing::warn!(restored, "somebody else took addresses of Services: they are back");
+            Err(error) => complain("an address of a Service is missing on this node", error),
         }
     }
 }

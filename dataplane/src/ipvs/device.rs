@@ -131,7 +131,7 @@ impl Device {
             dress(request.message_mut(), ip);
             async move { request.execute().await.map_err(|source| DeviceError::Address { ip, source }) }
         });
-        stream::iter(requests).buffer_unordered(AT_ONCE).try_collect().await
+        all(requests).await
     }
 
     /// Takes addresses from it; it is no error if it does not have them.
@@ -150,7 +150,7 @@ impl Device {
                 }
             }
         });
-        stream::iter(requests).buffer_unordered(AT_ONCE).try_collect().await
+        all(requests).await
     }
 
     /// Removes it with its addresses; it is no error if there is none.
@@ -202,6 +202,14 @@ pub(super) enum Lost {
     Address(IpAddr),
     /// Itself.
     Device,
+}
+
+/// Some at a time. All are tried; the first that failed is the error.
+async fn all(
+    requests: impl Iterator<Item = impl Future<Output = Result<(), DeviceError>>>,
+) -> Result<(), DeviceError> {
+    let done: Vec<_> = stream::iter(requests).buffer_unordered(AT_ONCE).collect().await;
+    done.into_iter().collect()
 }
 
 fn full(ip: IpAddr) -> u8 {

@@ -262,9 +262,22 @@ impl Ledger {
         draining.map(|(address, _)| *address).collect()
     }
 
+    /// Takes what the destinations of all servers have, and says which of those that drain go.
+    pub fn drain(
+        &mut self,
+        connections: &BTreeMap<ServerAddress, BTreeMap<SocketAddr, Connections>>,
+        now: Instant,
+    ) -> Vec<Request> {
+        let none = BTreeMap::new();
+        let servers = self.draining().into_iter();
+        servers
+            .flat_map(|address| self.drained(address, connections.get(&address).unwrap_or(&none), now))
+            .collect()
+    }
+
     /// Takes what a server's destinations have, and removes those that are idle or had their time. One that is not named
     /// is gone already.
-    pub fn drained(
+    fn drained(
         &mut self,
         address: ServerAddress,
         connections: &BTreeMap<SocketAddr, Connections>,

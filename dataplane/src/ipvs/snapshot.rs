@@ -1,7 +1,8 @@
 //! `/proc/net/ip_vs`: all virtual servers with their destinations in one read. Pure.
 //!
 //! The kernel tells nobody of changes, and generic netlink lists destinations one server at a time; this file costs no
-//! netlink call at all. It does not say time-outs in seconds, nor flags of schedulers.
+//! netlink call at all. It says how many connections each destination has, but neither time-outs in seconds nor flags of
+//! schedulers.
 
 use std::{
     collections::BTreeMap,
@@ -11,34 +12,51 @@ use std::{
 use penstock_model::{FrontendAddress, Protocol};
 
 use super::{
-    codec::{Destination, Forwarding, ServerAddress, ServerFlags, VirtualServer},
+    codec::{Connections, Destination, Forwarding, ServerAddress, ServerFlags, VirtualServer},
     ledger::Observed,
     mark::Mark,
 };
 
-/// Reads the file. Lines that cannot be read are left out, with the destinations behind them.
-pub(super) fn parse(text: &str) -> BTreeMap<ServerAddress, Observed> {
-    let mut all = BTreeMap::new();
-    let mut current: Option<Observed> = None;
-    for line in text.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        if let ["->", rest @ ..] = words.as_slice() {
-            let server = current.as_mut();
-            if let Some((server, to)) = server.zip(destination(rest)) {
-                server.destinations.insert(to.address, to);
-            }
-        } else {
-            keep(&mut all, current.take());
-            current = server(&words).map(|server| Observed { server, destinations: BTreeMap::new() });
-        }
-    }
-    keep(&mut all, current);
-    all
+/// What the destinations of each server have.
+pub(super) type ConnectionsByServer = BTreeMap<ServerAddress, BTreeMap<SocketAddr, Connections>>;
+
+/// What the file says.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    /// All servers with their destinations.
+    pub(super) servers: BTreeMap<ServerAddress, Observed>,
+    /// What these have.
+    pub(super) connections: ConnectionsByServer,
 }
 
-fn keep(all: &mut BTreeMap<ServerAddress, Observed>, observed: Option<Observed>) {
-    if let Some(observed) = observed {
-        all.insert(observed.server.address, observed);
+/// Reads the file. Lines that cannot be read are left out, with the destinations behind them.
+pub(super) fn parse(text: &str) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    let mut current = None;
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match (words.as_slice(), current) {
+            (["->", rest @ ..], Some(server)) => snapshot.take_destination(server, rest),
+            (["->", ..], None) => {}
+            _ => current = snapshot.take_server(&words),
+        }
+    }
+    snapshot
+}
+
+impl Snapshot {
+    fn take_server(&mut self, words: &[&str]) -> Option<ServerAddress> {
+        let server = server(words)?;
+        self.servers.insert(server.address, Observed { server, destinations: BTreeMap::new() });
+        Some(server.address)
+    }
+
+    fn take_destination(&mut self, server: ServerAddress, words: &[&str]) {
+        let observed = self.servers.get_mut(&server);
+        if let Some((observed, (to, connections))) = observed.zip(destination(words)) {
+            observed.destinations.insert(to.address, to);
+            self.connections.entry(server).or_default().insert(to.address, connections);
+        }
     }
 }
 
@@ -68,9 +86,9 @@ fn frontend(protocol: Protocol, at: &str) -> Option<ServerAddress> {
     Some(ServerAddress::Frontend(FrontendAddress { ip: at.ip(), protocol, port: at.port() }))
 }
 
-/// `0AF40105:1F75 Masq 1 0 0`.
-fn destination(words: &[&str]) -> Option<Destination> {
-    let [at, forwarding, weight, ..] = words else { return None };
+/// `0AF40105:1F75 Masq 1 0 0`: the weight, connections that are open, and others that are tracked.
+fn destination(words: &[&str]) -> Option<(Destination, Connections)> {
+    let [at, forwarding, weight, active, inactive, ..] = words else { return None };
     let forwarding = match *forwarding {
         "Masq" => Forwarding::Masquerade,
         "Local" => Forwarding::Local,
@@ -78,7 +96,8 @@ fn destination(words: &[&str]) -> Option<Destination> {
         "Route" => Forwarding::DirectRoute,
         _ => return None,
     };
-    Some(Destination { address: socket(at)?, forwarding, weight: weight.parse().ok()? })
+    let connections = Connections { active: active.parse().ok()?, inactive: inactive.parse().ok()? };
+    Some((Destination { address: socket(at)?, forwarding, weight: weight.parse().ok()? }, connections))
 }
 
 /// IPv4 as eight hexadecimal digits, IPv6 in brackets; the port is hexadecimal.
@@ -103,7 +122,7 @@ mod tests {
 Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port Forward Weight ActiveConn InActConn
 TCP  0A60000A:0035 rr
-  -> 0AF40105:1F75      Masq    0      0          0
+  -> 0AF40105:1F75      Masq    0      2          15
 TCP  0A60000C:0050 lc  persistent 6000 FFFFFFFF
 TCP  0A60000B:0050 sh
 UDP  [2001:0db8:0096:0000:0000:0000:0000:000a]:0035 wlc
@@ -115,8 +134,8 @@ FWM  5E000001 fo
 
     #[test]
     fn servers_and_destinations_are_read() {
-        let all = parse(TEXT);
-        assert_eq!(all.len(), 6);
+        let Snapshot { servers: all, connections } = parse(TEXT);
+        assert_eq!((all.len(), connections.len()), (6, 3));
         let at = |ip: &str, protocol, port| {
             ServerAddress::Frontend(FrontendAddress { ip: ip.parse().unwrap(), protocol, port })
         };
@@ -124,6 +143,7 @@ FWM  5E000001 fo
         assert_eq!(dns.server.scheduler, Some(Scheduler::Rr));
         let pod = "10.244.1.5:8053".parse().unwrap();
         assert_eq!(dns.destinations[&pod], Destination::draining(pod));
+        assert_eq!(connections[&dns.server.address][&pod], Connections { active: 2, inactive: 15 });
         let persistent = &all[&at("10.96.0.12", Protocol::Tcp, 80)].server;
         assert_eq!((persistent.flags, persistent.scheduler), (ServerFlags::PERSISTENT, Some(Scheduler::Lc)));
         let six = "[2001:db8:244::5]:8053".parse().unwrap();

@@ -13,14 +13,14 @@ use tokio::task::spawn_blocking;
 
 use super::{
     IpvsConfig,
-    codec::{Connections, Request, ServerAddress},
+    codec::{Request, ServerAddress},
     desired::Settings,
     device::{Addresses, Changes, Device, DeviceError, Lost},
     kernel::{IpvsError, IpvsSocket},
     ledger::{Ledger, Observed, Plan},
     mark::Mark,
     rule::Rule,
-    snapshot,
+    snapshot::{self, ConnectionsByServer},
     sysctls::{self, SysctlError},
     table::{self, TABLE},
 };
@@ -56,6 +56,17 @@ pub enum ProgramError {
     /// Changes came before the first load.
     #[error("changes were applied before the first load")]
     NotLoaded,
+}
+
+/// What came of a look at what IPVS has.
+#[derive(Debug)]
+pub(super) enum Audit {
+    /// It is as it has to be; what its destinations have.
+    Agrees(ConnectionsByServer),
+    /// It was not. So many requests have mended it.
+    Mended(usize),
+    /// Nothing is loaded.
+    Idle,
 }
 
 /// The ledger, and all ways to the kernel.
@@ -205,39 +216,39 @@ impl Workshop {
         Ok(count)
     }
 
-    /// Compares without a netlink call, and mends what differs. Returns how many requests that took.
-    pub(super) async fn audit(&mut self) -> Result<usize, ProgramError> {
-        let Some(ledger) = &self.ledger else { return Ok(0) };
+    /// Compares without a netlink call, and mends what differs.
+    pub(super) async fn audit(&mut self) -> Result<Audit, ProgramError> {
+        let Some(ledger) = &self.ledger else { return Ok(Audit::Idle) };
         let text = spawn_blocking(|| fs::read_to_string(SERVERS)).await.map_err(IpvsError::Panicked)?;
         let there = snapshot::parse(&text.map_err(ProgramError::Snapshot)?);
         let vips = ledger.vips().collect::<BTreeSet<IpAddr>>();
         let ours = |address: &ServerAddress| is_ours(address, &self.addresses) || is_at(address, &vips);
-        if ledger.agrees(&there, ours) {
-            return Ok(0);
+        if ledger.agrees(&there.servers, ours) {
+            return Ok(Audit::Agrees(there.connections));
         }
         // Put back whatever comes of it: the next audit sees what is still wrong.
-        let Some(mut ledger) = self.ledger.take() else { return Ok(0) };
+        let Some(mut ledger) = self.ledger.take() else { return Ok(Audit::Idle) };
         let mended = self.mend(&mut ledger).await;
         self.ledger = Some(ledger);
-        mended
+        Ok(Audit::Mended(mended?))
     }
 
-    /// Gives the device back what somebody took from it. Returns whether there was something to do.
-    pub(super) async fn restore(&mut self, lost: Lost) -> Result<bool, ProgramError> {
-        let Some(ledger) = &self.ledger else { return Ok(false) };
-        match lost {
-            Lost::Address(ip) if ledger.has_vip(ip) => {
-                self.device.bind(&[ip]).await?;
-                Ok(true)
-            }
-            Lost::Address(_) => Ok(false),
-            Lost::Device => {
-                let all: Vec<IpAddr> = ledger.vips().collect();
-                self.device.ensure().await?;
-                self.device.bind(&all).await?;
-                Ok(true)
-            }
+    /// Gives the device back what somebody took from it, all of it at once. Returns how many addresses that were.
+    pub(super) async fn restore(&mut self, lost: &[Lost]) -> Result<usize, ProgramError> {
+        let Some(ledger) = &self.ledger else { return Ok(0) };
+        let of_services = |lost: &Lost| match lost {
+            Lost::Address(ip) => ledger.has_vip(*ip).then_some(*ip),
+            Lost::Device => None,
+        };
+        let missing: Vec<IpAddr> = match lost.contains(&Lost::Device) {
+            true => ledger.vips().collect(),
+            false => lost.iter().filter_map(of_services).collect(),
+        };
+        if lost.contains(&Lost::Device) {
+            self.device.ensure().await?;
         }
+        self.device.bind(&missing).await?;
+        Ok(missing.len())
     }
 
     /// What a message of the kernel says that our device has lost.
@@ -245,31 +256,11 @@ impl Workshop {
         &self.device
     }
 
-    /// Whether some endpoint that is gone still has connections.
-    pub(super) fn is_draining(&self) -> bool {
-        self.ledger.as_ref().is_some_and(|ledger| !ledger.draining().is_empty())
-    }
-
     /// Removes endpoints whose connections have ended.
-    pub(super) async fn drain(&mut self) -> Result<(), ProgramError> {
-        let Some(ledger) = &self.ledger else { return Ok(()) };
-        let servers = ledger.draining();
-        let connections = self.connections(servers).await?;
+    pub(super) async fn drain(&mut self, connections: &ConnectionsByServer) -> Result<(), ProgramError> {
         let Some(ledger) = &mut self.ledger else { return Ok(()) };
-        let now = Instant::now();
-        let drained = connections.iter().flat_map(|(address, left)| ledger.drained(*address, left, now));
-        let requests: Vec<Request> = drained.collect();
+        let requests = ledger.drain(connections, Instant::now());
         self.ask(requests).await
-    }
-
-    async fn connections(
-        &mut self,
-        servers: Vec<ServerAddress>,
-    ) -> Result<BTreeMap<ServerAddress, BTreeMap<std::net::SocketAddr, Connections>>, ProgramError> {
-        self.with_socket(move |socket| {
-            servers.into_iter().map(|address| Ok((address, socket.connections(address)?))).collect()
-        })
-        .await
     }
 
     async fn observe(&mut self) -> Result<BTreeMap<ServerAddress, Observed>, ProgramError> {

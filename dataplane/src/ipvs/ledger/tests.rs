@@ -77,8 +77,9 @@ fn what_drains_goes_when_it_is_idle_or_had_its_time_and_serves_again_when_it_com
     assert_eq!(back.requests, [Request::SetDestination(server, Destination::serving(pod(2)))]);
     ledger.apply(&[change("web", tcp, Some(cluster_ip(tcp, &[1])))], now);
     assert_eq!(ledger.drained(server, &connections(busy, busy), now), []);
-    assert_eq!(ledger.drained(server, &connections(busy, busy), now + DRAINING), [gone(2)]);
-    assert_eq!(ledger.draining(), []);
+    let all = BTreeMap::from([(server, connections(busy, busy))]);
+    assert_eq!(ledger.drain(&all, now + DRAINING), [gone(2)]);
+    assert_eq!((ledger.draining(), ledger.drain(&all, now)), (vec![], vec![]));
 }
 
 #[test]
