@@ -19,6 +19,8 @@ use rtnetlink::{
 
 /// Its name.
 pub(super) const NAME: &str = "penstock-ipvs";
+/// That of one which is made and taken away, to see whether it can be.
+const PROBE: &str = "penstock-probe";
 /// That of kube-proxy, whose addresses are not the node's own either.
 const PREDECESSOR: &str = "kube-ipvs0";
 /// How many addresses are on their way to the kernel at a time.
@@ -66,6 +68,18 @@ impl Device {
         let (connection, handle, changes) = new_multicast_connection(&groups).map_err(DeviceError::Open)?;
         tokio::spawn(connection);
         Ok((Self { handle, index: None }, changes))
+    }
+
+    /// Finds out whether it is there or can be made. Leaves nothing.
+    pub(super) async fn probe(&self) -> Result<(), DeviceError> {
+        if self.find(NAME).await?.is_some() {
+            return Ok(());
+        }
+        // One that ended just then may have left it.
+        self.remove_named(PROBE).await?;
+        let made = self.handle.link().add(LinkDummy::new(PROBE).build()).execute().await;
+        made.map_err(DeviceError::Make)?;
+        self.remove_named(PROBE).await
     }
 
     /// Makes it unless it is there.
@@ -155,7 +169,11 @@ impl Device {
 
     /// Removes it with its addresses; it is no error if there is none.
     pub(super) async fn remove(&self) -> Result<(), DeviceError> {
-        match self.find(NAME).await? {
+        self.remove_named(NAME).await
+    }
+
+    async fn remove_named(&self, name: &str) -> Result<(), DeviceError> {
+        match self.find(name).await? {
             Some(index) => self.handle.link().del(index).execute().await.map_err(DeviceError::Make),
             None => Ok(()),
         }

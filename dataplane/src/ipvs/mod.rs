@@ -29,7 +29,7 @@ pub use rule::Rule;
 pub use sysctls::SysctlError;
 pub use workshop::ProgramError;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ipnet::IpNet;
 use penstock_model::{Change, Scheduler};
@@ -55,6 +55,8 @@ pub struct IpvsConfig {
 #[derive(Debug)]
 pub struct Ipvs {
     workshop: Arc<Mutex<Workshop>>,
+    /// Those of the kernel.
+    schedulers: BTreeSet<Scheduler>,
     /// What was heard of Service ranges since the last call.
     service_cidrs: Option<Vec<IpNet>>,
     /// Until somebody asks for it.
@@ -64,17 +66,29 @@ pub struct Ipvs {
 }
 
 impl Ipvs {
-    /// Finds out what the kernel has, makes the device and sets the sysctls, and touches no Service. Starts the caretaker,
-    /// which ends with this value.
+    /// Finds out what the kernel has, and leaves nothing. Starts the caretaker, which ends with this value.
     ///
     /// # Errors
     /// When something is missing: the sentence names the module.
     pub async fn new(config: IpvsConfig) -> Result<Self, ProgramError> {
         let (workshop, changes, watch) = Workshop::open(config).await?;
+        let schedulers = workshop.schedulers().clone();
         let workshop = Arc::new(Mutex::new(workshop));
         let until = CancellationToken::new();
         tokio::spawn(Caretaker::new(workshop.clone(), changes).run(until.clone()));
-        Ok(Self { workshop, service_cidrs: None, watch: Some(watch), _caretaker: until.drop_guard() })
+        Ok(Self {
+            workshop,
+            schedulers,
+            service_cidrs: None,
+            watch: Some(watch),
+            _caretaker: until.drop_guard(),
+        })
+    }
+
+    /// Those that the kernel has.
+    #[must_use]
+    pub fn schedulers(&self) -> &BTreeSet<Scheduler> {
+        &self.schedulers
     }
 
     /// What others change of the table, once. Servers and addresses are put back without a word to anybody.
@@ -103,6 +117,16 @@ impl Backend for Ipvs {
     async fn reload(&mut self, all: &[Change]) -> Result<Applied, ApplyError> {
         Ok(self.workshop().await.reload(all).await?)
     }
+}
+
+/// Sets what mode ipvs needs of `/proc/sys`. Those of IPVS are there once the kernel has it.
+///
+/// # Errors
+/// When the kernel has no IPVS, or one cannot be set.
+pub async fn set_sysctls() -> Result<(), ProgramError> {
+    let opened = tokio::task::spawn_blocking(|| IpvsSocket::open(&NetworkNamespace::Own).map(drop));
+    opened.await.map_err(IpvsError::Panicked)??;
+    Ok(sysctls::set_all()?)
 }
 
 /// Removes what is ours: the table, the device with its addresses, and the virtual servers at these addresses. It is no error

@@ -1,6 +1,10 @@
 //! What the kernel has to be told beside IPVS itself, in the process's own network namespace.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    path::Path,
+};
 
 /// What is set, and why:
 /// - connection tracking for what IPVS translates, or nothing could be masqueraded;
@@ -18,7 +22,8 @@ const WANTED: [(&str, u32); 5] = [
 /// One that cannot be set.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot set the sysctl {name} to {value}: mode ipvs needs a writable /proc/sys, as a privileged container has it"
+    "cannot set the sysctl {name} to {value}: mode ipvs needs a writable /proc/sys, as a privileged container has it; or run \
+     `penstock-node sysctls` in one before"
 )]
 pub struct SysctlError {
     name: String,
@@ -29,17 +34,25 @@ pub struct SysctlError {
 
 /// Sets all that differ; one that is greater already stays.
 pub(super) fn set_all() -> Result<(), SysctlError> {
-    WANTED.iter().try_for_each(|(path, value)| {
-        set(path, *value).map_err(|source| SysctlError {
-            name: path.replace('/', "."),
-            value: *value,
-            source,
-        })
+    with_each(|file, value| if is_set(file, value)? { Ok(()) } else { fs::write(file, value.to_string()) })
+}
+
+/// Finds out whether all can be set that differ, and changes nothing.
+pub(super) fn check() -> Result<(), SysctlError> {
+    with_each(|file, value| match is_set(file, value)? {
+        true => Ok(()),
+        false => OpenOptions::new().write(true).open(file).map(drop),
     })
 }
 
-fn set(path: &str, value: u32) -> io::Result<()> {
-    let file = PathBuf::from("/proc/sys").join(path);
-    let now: u32 = fs::read_to_string(&file)?.trim().parse().unwrap_or_default();
-    if now >= value { Ok(()) } else { fs::write(&file, value.to_string()) }
+fn with_each(work: impl Fn(&Path, u32) -> io::Result<()>) -> Result<(), SysctlError> {
+    WANTED.iter().try_for_each(|(path, value)| {
+        let refused = |source| SysctlError { name: path.replace('/', "."), value: *value, source };
+        work(&Path::new("/proc/sys").join(path), *value).map_err(refused)
+    })
+}
+
+fn is_set(file: &Path, value: u32) -> io::Result<bool> {
+    let now: u32 = fs::read_to_string(file)?.trim().parse().unwrap_or_default();
+    Ok(now >= value)
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use penstock_model::Change;
+use penstock_model::{Change, Scheduler};
 use tokio::task::spawn_blocking;
 
 use super::{
@@ -106,11 +106,11 @@ impl Workshop {
         if !available.contains(&config.scheduler) {
             return Err(IpvsError::NoScheduler(config.scheduler).into());
         }
-        sysctls::set_all()?;
+        sysctls::check()?;
         let nft = Nft::default();
         nft.check(&table::define(&config.table)).await?;
-        let (mut device, changes) = Device::open()?;
-        device.ensure().await?;
+        let (device, changes) = Device::open()?;
+        device.probe().await?;
         let (watch, own) = TableWatch::open_for(&NetworkNamespace::Own, TABLE)?;
         let settings = Settings { scheduler: config.scheduler, available, own_addresses: BTreeSet::new() };
         let workshop = Self {
@@ -126,6 +126,11 @@ impl Workshop {
             config,
         };
         Ok((workshop, changes, watch))
+    }
+
+    /// Those that the kernel has.
+    pub(super) fn schedulers(&self) -> &BTreeSet<Scheduler> {
+        &self.settings.available
     }
 
     pub(super) fn take_service_cidrs(&mut self, cidrs: &[IpNet]) {
@@ -179,6 +184,7 @@ impl Workshop {
     /// Everything anew. Connections go on: what stands and is wanted is left as it is.
     pub(super) async fn reload(&mut self, all: &[Change]) -> Result<Applied, ProgramError> {
         self.ledger = None;
+        sysctls::set_all()?;
         self.device.ensure().await?;
         self.addresses = self.device.addresses().await?;
         self.settings.own_addresses = self.addresses.own.clone();
