@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Applied, ApplyError, Backend, Event, Metrics, Piece, Sync, external_ip_policies::ExternalIpPolicies,
     nftables::Touched, node_state::Fallback, refusal_log::RefusalLog, repair::Repair,
-    service_cidrs::ServiceCidrs, stale_flow_queue::StaleFlowQueue,
+    service_cidrs::ServiceCidrs, service_events::ServiceEvents, stale_flow_queue::StaleFlowQueue,
 };
 
 /// How many events that are ready are taken into one transaction at most.
@@ -71,6 +71,8 @@ pub struct Agent<B> {
     stale_flows: StaleFlowQueue,
     health_checks: watch::Sender<HealthChecks>,
     refusals: RefusalLog,
+    /// Where those about schedulers are told too.
+    complaints: Option<ServiceEvents>,
     touched: BTreeSet<ObjectKey>,
     listed: Listed,
     kernel: Kernel,
@@ -96,6 +98,7 @@ impl<B: Backend> Agent<B> {
             stale_flows: StaleFlowQueue::default(),
             health_checks: watch::Sender::default(),
             refusals: RefusalLog::default(),
+            complaints: None,
             touched: BTreeSet::new(),
             listed: Listed::default(),
             kernel: Kernel::Unknown { not_before: Instant::now(), pause: FIRST_PAUSE },
@@ -109,6 +112,12 @@ impl<B: Backend> Agent<B> {
     #[must_use]
     pub fn with_fallback(self, fallback: Option<Fallback>) -> Self {
         Self { fallback, ..self }
+    }
+
+    /// With events on Services whose scheduler is refused. Without this, as in modes that have no schedulers, the log has them.
+    #[must_use]
+    pub fn telling(self, complaints: ServiceEvents) -> Self {
+        Self { complaints: Some(complaints), ..self }
     }
 
     /// The UDP flows that connection tracking has to forget: somebody has to drain it.
@@ -353,7 +362,12 @@ impl<B: Backend> Agent<B> {
         }
         for service in std::mem::take(&mut self.touched) {
             for refusal in self.refusals.news(&self.index, &service) {
-                tracing::warn!(%service, "{}", refusal.escape_debug());
+                let sentence = refusal.to_string();
+                tracing::warn!(%service, "{}", sentence.escape_debug());
+                let complaints = self.complaints.as_ref().filter(|_| refusal.is_of_scheduler());
+                if let Some(complaints) = complaints {
+                    complaints.scheduler_refused(&service, &sentence);
+                }
             }
         }
     }

@@ -64,7 +64,8 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// What the index of the node must know. ExternalIPs are allowed by what is watched, not by a flag.
+    /// What the index of the node must know. ExternalIPs are allowed by what is watched, not by a flag, and schedulers are the
+    /// kernel's.
     ///
     /// # Errors
     /// See [`node_port_addresses`].
@@ -72,7 +73,7 @@ impl Flags {
         let node_port_addresses = node_port_addresses(&self.nodeport_addresses)?;
         let reserved = self.cluster_cidr.iter().chain(&self.service_cidr).copied().collect();
         let external_ips = ExternalIpPolicy { reserved, ..ExternalIpPolicy::default() };
-        Ok(IndexConfig { node_name, external_ips, node_port_addresses })
+        Ok(IndexConfig { node_name, external_ips, node_port_addresses, schedulers: None })
     }
 
     /// What mode ipvs depends on.

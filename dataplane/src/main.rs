@@ -5,7 +5,7 @@ use std::{future::pending, process::ExitCode};
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use futures::{StreamExt, stream};
-use penstock_model::ServiceIndex;
+use penstock_model::{IndexConfig, ServiceIndex};
 use penstock_node::{
     Agent, Conntrack, Event, Flags, ForeignRules, KernelChains, Metrics, NetworkNamespace, NodeServers,
     Progress, ServiceEvents, events, health_check,
@@ -60,6 +60,7 @@ async fn run(flags: &Flags, node_name: String) -> Result<()> {
     let _telemetry = init_telemetry(&flags.process, "penstock-node")?;
     let until = shutdown_on_signal()?;
     let (mode, backend) = choose(flags.mode, flags).await?;
+    let schedulers = backend.schedulers().cloned();
     let client = penstock_runtime::client().await?;
     let telemetry = Telemetry::new(env!("CARGO_PKG_VERSION"));
     let progress = Progress::new(&node_name, Now::read().wall);
@@ -75,9 +76,11 @@ async fn run(flags: &Flags, node_name: String) -> Result<()> {
     // Where it is not known whether there are rules, nothing may take their place.
     let fallback = (standing == Some(Vec::new())).then(|| Fallback::new(file.clone(), PATIENCE));
     let (backend, kept) = Recorded::start(backend, file);
-    let index = ServiceIndex::new(flags.index_config(node_name)?);
+    let with_schedulers = schedulers.is_some();
+    let index = ServiceIndex::new(IndexConfig { schedulers, ..flags.index_config(node_name)? });
     let agent = Agent::new(index, backend, metrics, telemetry.readiness.clone());
     let agent = agent.with_fallback(fallback);
+    let agent = if with_schedulers { agent.telling(complaints.clone()) } else { agent };
     let (stale_flows, end) = (agent.stale_flows(), until.clone());
     let conntrack = Conntrack::new(NetworkNamespace::Own);
     tokio::spawn(async move { stale_flows.drain(conntrack, end).await });

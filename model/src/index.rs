@@ -17,8 +17,8 @@ use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 
 use crate::{
     Change, EndpointIndex, ExternalIpAllowList, ExternalIpPolicy, Flow, HealthChange, Node, ObjectKey,
-    Refusal, Service, claim::Claims, health_check::HealthChecks, interest::Interests, node_table::NodeTable,
-    said::SaidPort, service::EXTERNAL_IPS,
+    Refusal, Scheduler, Service, claim::Claims, health_check::HealthChecks, interest::Interests,
+    node_table::NodeTable, said::SaidPort, service::EXTERNAL_IPS,
 };
 
 /// What the index must know of its node and of the admin's choices.
@@ -30,6 +30,8 @@ pub struct IndexConfig {
     pub external_ips: ExternalIpPolicy,
     /// The addresses on which node ports answer; `None` for the node's primary one of each family.
     pub node_port_addresses: Option<Vec<IpAddr>>,
+    /// The schedulers that a Service may name; `None` where nothing goes by them.
+    pub schedulers: Option<BTreeSet<Scheduler>>,
 }
 
 /// The state of all Services as one node sees it.
@@ -210,6 +212,12 @@ impl ServiceIndex {
             self.check_load_balancer_ip(ip).err().map(|reason| Refusal::LoadBalancerIp { ip, reason })
         });
         let lost = self.lost_claims(key, service);
-        refused.chain(unreadable).chain(hostile).chain(lost).chain(self.skipped_endpoints(service)).collect()
+        let lacking = service.scheduler.filter(|wanted| self.lacks(*wanted)).map(Refusal::Scheduler);
+        let of_addresses = refused.chain(unreadable).chain(hostile).chain(lost);
+        of_addresses.chain(lacking).chain(self.skipped_endpoints(service)).collect()
+    }
+
+    fn lacks(&self, scheduler: Scheduler) -> bool {
+        self.config.schedulers.as_ref().is_some_and(|there| !there.contains(&scheduler))
     }
 }

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::{ExternalIpRefusal, FrontendAddress, ObjectKey, Unreadable};
+use crate::{ExternalIpRefusal, FrontendAddress, IPVS_SCHEDULER, ObjectKey, Scheduler, Unreadable};
 
-/// An address that a Service asks for and does not get on this node.
+/// What a Service asks for and does not get on this node.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// An address field holds no address.
@@ -39,4 +39,22 @@ pub enum Refusal {
         "endpoint {0} is the address of a Service and gets no connections: take it out of the EndpointSlice"
     )]
     Endpoint(SocketAddr),
+    /// The kernel cannot choose endpoints like that.
+    #[error(
+        "{IPVS_SCHEDULER}: this node's kernel has no scheduler {0} of IPVS: load the module ip_vs_{0} (modprobe ip_vs_{0}) and \
+         restart penstock-node, or name another"
+    )]
+    Scheduler(Scheduler),
+}
+
+impl Refusal {
+    /// Whether it is about how IPVS chooses an endpoint.
+    #[must_use]
+    pub fn is_of_scheduler(&self) -> bool {
+        match self {
+            Self::Scheduler(_) => true,
+            Self::Unreadable(unreadable) => unreadable.field == IPVS_SCHEDULER,
+            _ => false,
+        }
+    }
 }

@@ -1,11 +1,13 @@
 //! The backend that was chosen when the process started.
 
+use std::collections::BTreeSet;
+
 use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
 use ipnet::IpNet;
-use penstock_model::Change;
+use penstock_model::{Change, Scheduler};
 
 use crate::{
     Applied, ApplyError, Backend, NetfilterError, NetworkNamespace,
@@ -26,6 +28,15 @@ pub enum AnyBackend {
 }
 
 impl AnyBackend {
+    /// The schedulers that Services may name, where there are any.
+    #[must_use]
+    pub fn schedulers(&self) -> Option<&BTreeSet<Scheduler>> {
+        match self {
+            Self::Ipvs(backend) => Some(backend.schedulers()),
+            Self::Nftables(_) | Self::Iptables(..) => None,
+        }
+    }
+
     /// The backend, and what others change of its rules from now on.
     ///
     /// # Errors

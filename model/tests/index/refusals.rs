@@ -1,6 +1,6 @@
 //! What a Service is told that it does not get.
 
-use penstock_model::{ObjectKey, ServiceIndex};
+use penstock_model::{IPVS_SCHEDULER, IndexConfig, ObjectKey, Refusal, Scheduler, ServiceIndex};
 use serde_json::json;
 
 use crate::objects::{balanced, index, node, service};
@@ -66,4 +66,23 @@ fn who_has_an_address_is_named_until_it_is_free() {
     index.delete_service(&ObjectKey::new("d", "first"));
     assert!(sentences(&index, "second").is_empty());
     assert!(sentences(&index, "first").is_empty());
+}
+
+/// The kernel's schedulers count only where somebody goes by them.
+#[test]
+fn a_scheduler_that_the_kernel_lacks_is_one_sentence() {
+    let spec = json!({"clusterIP": "10.96.0.7", "ports": [{"port": 80}]});
+    let mut object = service("s", 1, &spec);
+    object.metadata.annotations = Some([(IPVS_SCHEDULER.to_owned(), "mh".to_owned())].into());
+    let said = |schedulers: Option<&[Scheduler]>| {
+        let schedulers = schedulers.map(|all| all.iter().copied().collect());
+        let mut index = ServiceIndex::new(IndexConfig { schedulers, ..IndexConfig::default() });
+        index.apply_service(&object);
+        let of_scheduler = |refusals: Vec<Refusal>| refusals.iter().all(Refusal::is_of_scheduler);
+        assert!(of_scheduler(index.refusals(&ObjectKey::new("d", "s"))));
+        sentences(&index, "s")
+    };
+    assert!(said(None).is_empty() && said(Some(&[Scheduler::Rr, Scheduler::Mh])).is_empty());
+    let lacking = said(Some(&[Scheduler::Rr]));
+    assert!(lacking[0].contains("modprobe ip_vs_mh"), "{lacking:?}");
 }
