@@ -8,7 +8,7 @@ use futures::{StreamExt, stream};
 use penstock_model::{IndexConfig, ServiceIndex};
 use penstock_node::{
     Agent, Conntrack, Event, Flags, ForeignRules, KernelChains, Metrics, NetworkNamespace, NodeServers,
-    Progress, ServiceEvents, events, health_check,
+    Progress, ServiceEvents, events, health_check, ipvs,
     mode::{AnyBackend, HandOver, RuleSet, choose},
     node_state::{Fallback, PATIENCE, Recorded, StateFile},
     proxy_health::Now,
@@ -36,6 +36,9 @@ struct Arguments {
 enum Command {
     /// Removes what every mode has put into the kernel, and the state file, and nothing else.
     Cleanup,
+    /// Sets the sysctls of mode ipvs and nothing else: for a privileged container that ends before one without rights of the
+    /// node starts.
+    Sysctls,
 }
 
 #[tokio::main]
@@ -49,6 +52,7 @@ async fn execute(arguments: Arguments) -> Result<()> {
             remove_rules().await?;
             Ok(StateFile::new(&arguments.flags.state_file, "").remove()?)
         }
+        Some(Command::Sysctls) => Ok(ipvs::set_sysctls().await?),
         None => {
             let node_name = arguments.node_name.context("--node-name is missing: name this node")?;
             run(&arguments.flags, node_name).await

@@ -208,6 +208,30 @@ fn mode_iptables_gets_what_it_needs() {
     assert_eq!(pod["volumes"][1]["hostPath"]["type"], "FileOrCreate");
 }
 
+/// A container sees the node's sysctls read-only unless it is privileged: only one that ends before the agent starts is.
+#[test]
+fn mode_ipvs_gets_its_sysctls_from_a_container_that_ends() {
+    let privileged = |objects: &[Value]| {
+        let pod = pod(objects, "DaemonSet", "penstock-node");
+        let all = ["initContainers", "containers"].map(|kind| pod[kind].as_array().cloned());
+        let all = all.into_iter().flatten().flatten();
+        all.filter(|container| container["securityContext"]["privileged"] == true).collect::<Vec<_>>()
+    };
+    for mode in ["nftables", "iptables", "auto"] {
+        assert!(privileged(&rendered(&[&format!("--set=node.mode={mode}")])).is_empty(), "{mode}");
+    }
+    let objects = rendered(&["--set=node.mode=ipvs", "--set=node.ipvsScheduler=lc"]);
+    let [sysctls] = privileged(&objects).try_into().unwrap();
+    assert_eq!(sysctls["command"], serde_json::json!(["penstock-node", "sysctls"]));
+    let pod = pod(&objects, "DaemonSet", "penstock-node");
+    let node = &pod["containers"][0];
+    assert_eq!(pod["initContainers"], serde_json::json!([sysctls]));
+    assert_eq!(pod["initContainers"][0]["image"], node["image"]);
+    assert_eq!(node["securityContext"]["capabilities"]["add"], serde_json::json!(["NET_ADMIN"]));
+    let args = node["args"].to_string();
+    assert!(args.contains("--mode=ipvs") && args.contains("--ipvs-scheduler=lc"), "{args}");
+}
+
 #[test]
 fn values_reach_the_programs() {
     let objects = rendered(&[
