@@ -1,20 +1,9 @@
 //! What packets see while objects change.
 
-use std::{
-    fs::File,
-    net::TcpStream,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
-
-use nix::sched::{CloneFlags, setns};
 use penstock_model::Protocol::{Tcp, Udp};
 
 use crate::{
+    clients::Clients,
     echo::{Connection, Outcome, ask},
     flow::{Expect, Flow, check_all},
     lab::Sender::P1,
@@ -118,24 +107,11 @@ fn a_fresh_load_keeps_connections() {
 #[test]
 fn no_connection_falls_between_two_loads() {
     let mut programmed = Programmed::new();
-    let inside = File::open(Path::new("/run/netns").join(programmed.lab.p2.name())).unwrap();
-    let done = Arc::new(AtomicBool::new(false));
-    let is_done = Arc::clone(&done);
-    let asking = std::thread::spawn(move || {
-        setns(inside, CloneFlags::CLONE_NEWNET).unwrap();
-        let mut connections = 0;
-        while connections == 0 || !is_done.load(Ordering::Relaxed) {
-            // Without rules it would be rejected, dropped, or answered from outside, where nobody listens at this port.
-            TcpStream::connect_timeout(&"10.96.0.10:443".parse().unwrap(), Duration::from_secs(10)).unwrap();
-            connections += 1;
-        }
-        connections
-    });
+    let clients = Clients::start(&[(&programmed.lab.p2, "10.96.0.10:443")]);
     for _ in 0..10 {
         programmed.reload();
     }
-    done.store(true, Ordering::Relaxed);
-    assert!(asking.join().unwrap() > 0);
+    clients.end();
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod affinity;
 mod agent;
 mod api_server;
+mod clients;
 mod conntrack;
 mod drift;
 mod echo;

@@ -1,21 +1,11 @@
 //! From one mode to another on a live node, and what iptables leaves and takes away.
 
 use std::{
-    fs::File,
-    io::ErrorKind,
-    net::{SocketAddr, TcpStream},
-    path::Path,
     process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use futures::{StreamExt, stream};
-use nix::sched::{CloneFlags, setns};
 use penstock_model::Protocol::Tcp;
 use penstock_node::{
     Agent, Backend, Event, KernelChains, Metrics, NetworkNamespace,
@@ -29,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     agent::lists,
+    clients::Clients,
     flow::{Expect, Flow, check_all},
     lab::{
         Sender::{Client, P1},
@@ -67,33 +58,15 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Connects without a pause until told to end; each connection has to come about. Returns how many did.
-fn connecting(from: &Namespace, to: SocketAddr, done: Arc<AtomicBool>) -> JoinHandle<u32> {
-    let inside = File::open(Path::new("/run/netns").join(from.name())).unwrap();
-    std::thread::spawn(move || {
-        setns(inside, CloneFlags::CLONE_NEWNET).unwrap();
-        let mut connections = 0;
-        while connections == 0 || !done.load(Ordering::Relaxed) {
-            // Without rules it would be rejected, dropped, or answered from outside, where nobody listens at this port.
-            match TcpStream::connect_timeout(&to, Duration::from_millis(100)) {
-                Ok(_) => connections += 1,
-                // The server does not keep up. Waiting until the packet is sent again would be a second in which nothing is seen.
-                Err(error) if error.kind() == ErrorKind::TimedOut => {}
-                Err(error) => panic!("connection {connections}: {error}"),
-            }
-        }
-        connections
-    })
-}
-
 /// From the rules that stand to those of each set in turn, and nothing but its own stands after each.
 fn change_modes(first: RuleSet, others: &[RuleSet]) {
     let mut programmed = Programmed::of(first);
     let all = programmed.index.all();
     let node = &programmed.lab.node;
-    let done = Arc::new(AtomicBool::new(false));
-    let clients = [(&programmed.lab.p2, "10.96.0.10:443"), (&programmed.lab.client, "203.0.113.11:30443")];
-    let clients = clients.map(|(from, to)| connecting(from, to.parse().unwrap(), Arc::clone(&done)));
+    let clients = Clients::start(&[
+        (&programmed.lab.p2, "10.96.0.10:443"),
+        (&programmed.lab.client, "203.0.113.11:30443"),
+    ]);
     for set in others {
         let left = standing(node);
         let namespace = NetworkNamespace::Named(node.name().to_owned());
@@ -101,8 +74,7 @@ fn change_modes(first: RuleSet, others: &[RuleSet]) {
         runtime().block_on(next.reload(&all)).unwrap();
         assert_eq!(standing(node), [*set]);
     }
-    done.store(true, Ordering::Relaxed);
-    clients.into_iter().for_each(|client| assert!(client.join().unwrap() > 0));
+    clients.end();
 }
 
 #[test]
@@ -120,13 +92,11 @@ fn no_connection_fails_while_the_variant_changes() {
 #[test]
 fn no_connection_falls_between_two_loads_of_iptables() {
     let mut programmed = Programmed::of(NFT);
-    let done = Arc::new(AtomicBool::new(false));
-    let client = connecting(&programmed.lab.p2, "10.96.0.10:443".parse().unwrap(), Arc::clone(&done));
+    let clients = Clients::start(&[(&programmed.lab.p2, "10.96.0.10:443")]);
     for _ in 0..5 {
         programmed.reload();
     }
-    done.store(true, Ordering::Relaxed);
-    assert!(client.join().unwrap() > 0);
+    clients.end();
 }
 
 #[test]
