@@ -1,5 +1,5 @@
 //! The rows of which it is known that they do not hold, and why: `known.txt`. A row of it that holds is a failure, so
-//! that the list stays true.
+//! that the list stays true, unless it may hold by chance.
 
 use anyhow::{Context, Result};
 
@@ -15,6 +15,8 @@ pub struct Known {
     mode: String,
     /// The row's name; `*` stands for any text.
     pattern: String,
+    /// Whether it may hold by chance.
+    pub sometimes: bool,
     /// Why it does not hold.
     pub reason: String,
 }
@@ -38,19 +40,24 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Known>> {
     let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
     lines
         .map(|line| {
-            parse_line(line)
-                .with_context(|| format!("known.txt: {line:?} is not PROGRAM MODE | ROW | REASON"))
+            parse_line(line).with_context(|| {
+                format!("known.txt: {line:?} is not PROGRAM MODE [sometimes] | ROW | REASON")
+            })
         })
         .collect()
 }
 
 fn parse_line(line: &str) -> Option<Known> {
     let [who, pattern, reason] = line.split(" | ").map(str::trim).collect::<Vec<_>>().try_into().ok()?;
-    let (program, mode) = who.split_once(' ')?;
+    let (program, mode, sometimes) = match who.split(' ').collect::<Vec<_>>()[..] {
+        [program, mode] => (program, mode, false),
+        [program, mode, "sometimes"] => (program, mode, true),
+        _ => return None,
+    };
     let all = [program, mode, pattern, reason];
     all.iter().all(|part| !part.is_empty()).then(|| {
         let [program, mode, pattern, reason] = all.map(str::to_owned);
-        Known { program, mode, pattern, reason }
+        Known { program, mode, pattern, sometimes, reason }
     })
 }
 
@@ -92,6 +99,7 @@ mod tests {
     #[test]
     fn a_line_without_a_reason_is_refused() {
         assert!(parse("penstock-node nftables | hairpin*\n").unwrap_err().to_string().contains("REASON"));
+        parse("penstock-node nftables seldom | hairpin* | because\n").unwrap_err();
         assert_eq!(parse("# nothing\n\n").unwrap(), []);
         let known = parse("kube-proxy nftables | a* | because\n").unwrap().remove(0);
         assert!(known.is_about(Program::KubeProxy, Mode::Nftables, "abc"));

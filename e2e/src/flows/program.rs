@@ -215,6 +215,9 @@ pub(crate) fn kube_proxy_config(
         "clusterCIDR": pod_cidrs(),
         "detectLocalMode": "ClusterCIDR",
         "nodePortAddresses": ["primary"],
+        // Every entry of an ipset is a program that it starts, and each pass starts dozens besides: in a user-mode Linux one
+        // a second would leave nothing for the rest.
+        "ipvs": { "minSyncPeriod": "15s", "syncPeriod": "30s" },
         // These belong to the whole machine.
         "conntrack": { "maxPerCore": 0, "min": 0 },
         "oomScoreAdj": 0,
