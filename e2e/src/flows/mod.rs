@@ -8,7 +8,7 @@
 //! | [`judgement`], [`known`], [`report`] | What has to come of a flow, what is known not to, and what came of all |
 //! | [`network`], [`echo`], [`objects`], [`lab`] | Pods, servers and objects, for real |
 //! | [`program`], [`passes`], [`probe`] | Who forwards, when it has, and the packets |
-//! | [`schedulers`] | Beside the table: what only IPVS has |
+//! | [`schedulers`], [`mode_change`] | Beside the table: what only IPVS has, and from it to another mode and back |
 
 pub mod echo;
 pub mod flow;
@@ -16,6 +16,7 @@ pub mod frontend;
 pub mod judgement;
 pub mod known;
 pub mod lab;
+pub mod mode_change;
 pub mod network;
 pub mod objects;
 pub mod passes;
@@ -90,6 +91,9 @@ pub struct Flags {
     /// Only rows with this in their names; * stands for any text.
     #[arg(long)]
     only: Option<String>,
+    /// With mode ipvs: no row, and only what is looked at beside the table.
+    #[arg(long, conflicts_with = "only")]
+    checks: bool,
     /// Print the rows that are known not to hold too.
     #[arg(long)]
     show_known: bool,
@@ -106,9 +110,9 @@ pub struct Flags {
 /// # Errors
 /// When the lab does not come up, or a program does not forward at all.
 pub async fn run(flags: &Flags) -> Result<bool> {
-    let cases = selection(flags.only.as_deref())?;
+    let cases = if flags.checks { Vec::new() } else { selection(flags.only.as_deref())? };
     let rows: Vec<Row> = cases.iter().flat_map(|numbered| numbered.case.rows(numbered.addresses)).collect();
-    ensure!(!rows.is_empty(), "no row has {:?} in its name; --list shows all", flags.only);
+    ensure!(flags.checks || !rows.is_empty(), "no row has {:?} in its name; --list shows all", flags.only);
     if flags.list {
         rows.iter().for_each(|row| println!("{}  {:?}  {}", row.name, row.to, row.flow.expect));
         return Ok(true);
@@ -173,6 +177,7 @@ impl Flags {
             format!("--proxy={}", proxy.map(|value| value.get_name().to_owned()).unwrap_or_default()),
         ];
         args.extend(self.only.iter().map(|only| format!("--only={only}")));
+        args.extend(self.checks.then(|| "--checks".to_owned()));
         args.extend(self.show_known.then(|| "--show-known".to_owned()));
         args
     }
@@ -216,7 +221,7 @@ async fn one_run(
     let lab = Lab::bring_up(topology).await?;
     let client = &lab.foundation.client;
     let means = Means { mode: flags.mode, variant: flags.variant };
-    let processes = program.start(&lab, means).await?;
+    let mut processes = program.start(&lab, means).await?;
     let [first, last] = CANARIES.map(|addresses| Numbered { addresses, case: table::canary() });
     let slow = program == Program::KubeProxy && flags.mode == Mode::Ipvs;
     let limit = if slow { PROGRAMMED_SLOWLY } else { PROGRAMMED };
@@ -237,10 +242,12 @@ async fn one_run(
     let verdicts = probed.await?;
     // They belong to the whole: who asks for some rows does not wait for them.
     let schedulers = program == Program::PenstockNode && flags.mode == Mode::Ipvs && flags.only.is_none();
-    let checks = match schedulers {
-        true => step_async("look at each scheduler", schedulers::checks(&lab)).await?,
-        false => Vec::new(),
-    };
+    let mut checks = Vec::new();
+    if schedulers {
+        checks.extend(step_async("look at each scheduler", schedulers::checks(&lab)).await?);
+        let changed = mode_change::checks(&lab, &mut processes);
+        checks.extend(step_async("change the mode of a node and change it back", changed).await?);
+    }
     processes.iter().try_for_each(Process::check)?;
     Ok(Run { program, verdicts, checks })
 }

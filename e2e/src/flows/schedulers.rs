@@ -66,11 +66,13 @@ pub async fn checks(lab: &Lab) -> Result<Vec<Check>> {
     checks.push(check("a changed weight is put back".into(), weight_returns(topology).await));
     checks.push(check("ipvsadm -C is repaired".into(), servers_return(topology).await));
     checks.push(check("an address that is taken is put back".into(), address_returns(topology).await));
+    checks.push(check("addresses that are flushed are put back".into(), addresses_return(topology).await));
     checks.push(check("a table that is deleted is put back".into(), table_returns(topology).await));
     Ok(checks)
 }
 
-fn check(name: String, outcome: Result<()>) -> Check {
+/// What came of it.
+pub(crate) fn check(name: String, outcome: Result<()>) -> Check {
     Check { name, failure: outcome.err().map(|error| format!("{error:#}")) }
 }
 
@@ -83,12 +85,25 @@ fn cases() -> Vec<Numbered> {
 }
 
 fn address(number: usize) -> SocketAddr {
-    let number = u8::try_from(number).unwrap_or_default();
-    Addresses(FIRST + number).socket(Frontend::ClusterIp, Family::V4, 80, 0)
+    place(number).socket(Frontend::ClusterIp, Family::V4, 80, 0)
+}
+
+fn place(number: usize) -> Addresses {
+    Addresses(FIRST + u8::try_from(number).unwrap_or_default())
+}
+
+fn number_of(name: &str) -> usize {
+    NAMES.iter().position(|known| *known == name).unwrap_or_default()
 }
 
 fn named(name: &str) -> SocketAddr {
-    address(NAMES.iter().position(|known| *known == name).unwrap_or_default())
+    address(number_of(name))
+}
+
+/// Where the Service of this scheduler is by TCP.
+pub(crate) fn frontend_of(name: &str, frontend: Frontend, family: Family) -> SocketAddr {
+    let place = place(number_of(name));
+    place.socket(frontend, family, 80, place.node_port(0))
 }
 
 fn behaves(topology: &Topology, name: &str, to: SocketAddr) -> Result<()> {
@@ -169,6 +184,27 @@ async fn address_returns(topology: &Topology) -> Result<()> {
     let taken = format!("address del {}/32 dev penstock-ipvs\n", to.ip());
     netns::batch(&topology.netns(Place::Node1), &taken)?;
     answers(topology, to).await
+}
+
+async fn addresses_return(topology: &Topology) -> Result<()> {
+    let node = topology.netns(Place::Node1);
+    let there = addresses(&node)?;
+    netns::batch(&node, "address flush dev penstock-ipvs\n")?;
+    until("all addresses", REPAIR, || async {
+        let missing: Vec<String> = there.difference(&addresses(&node)?).cloned().collect();
+        Ok(if missing.is_empty() { Look::Ready(()) } else { Look::NotYet(missing.join(" ")) })
+    })
+    .await
+}
+
+/// Those of the device, with their prefixes. The kernel's own stay away once they are taken.
+fn addresses(node: &str) -> Result<BTreeSet<String>> {
+    let listed =
+        Command::new("ip").args(["-n", node, "-brief", "address", "show", "dev", "penstock-ipvs"]).output();
+    let listed = String::from_utf8_lossy(&listed.context("run ip")?.stdout).into_owned();
+    let words = listed.split_whitespace().skip(2).filter(|address| !address.starts_with("fe80:"));
+    let addresses: BTreeSet<String> = words.map(str::to_owned).collect();
+    Ok(addresses)
 }
 
 /// Without it nobody is masqueraded, so that a client outside gets no answer.
