@@ -2,12 +2,14 @@
 //!
 //! Nothing here asserts a time; a wrong result (an address twice, a Service without one, an address that changed over a
 //! restart) fails the run. [`scenario`] is what an operator is put through, [`load`] what is asked of it, [`floor`] the
-//! least that anybody would need, [`subject`] who is measured. [`dataplane`] is what a node's forwarding is put through.
+//! least that anybody would need, [`subject`] who is measured. [`dataplane`] is what a node's forwarding is put through, and [`ipvs`] how
+//! often it calls the kernel in that mode.
 
 pub mod api_requests;
 pub mod census;
 pub mod dataplane;
 pub mod floor;
+mod ipvs;
 pub mod load;
 mod operator;
 pub mod resources;
@@ -26,6 +28,8 @@ pub enum Area {
     Operator,
     /// penstock-node beside kube-proxy in network namespaces. Needs root.
     Dataplane,
+    /// How often the kernel's IPVS is called, by penstock-node and by kube-proxy. Needs root.
+    Ipvs,
 }
 
 /// What is measured, and how often.
@@ -57,7 +61,9 @@ pub struct Flags {
 /// # Errors
 /// When something cannot be measured or a result is wrong.
 pub async fn run(flags: &Flags) -> Result<()> {
-    ensure!(!cfg!(debug_assertions) || flags.quick, "this is a debug build; run: make bench");
+    // What is counted does not depend on the build.
+    let timeless = flags.areas == [Area::Ipvs];
+    ensure!(!cfg!(debug_assertions) || flags.quick || timeless, "this is a debug build; run: make bench");
     let wanted = |area| flags.areas.is_empty() || flags.areas.contains(&area);
     if wanted(Area::Dataplane) {
         dataplane::check(&flags.dataplane)?;
@@ -67,6 +73,9 @@ pub async fn run(flags: &Flags) -> Result<()> {
     }
     if wanted(Area::Dataplane) {
         dataplane::run(flags).await?;
+    }
+    if wanted(Area::Ipvs) {
+        ipvs::run(flags).await?;
     }
     Ok(())
 }
