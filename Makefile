@@ -49,7 +49,6 @@ conformance: prerequisites machine ## Run Kubernetes' own tests of Services and 
 # namespaces, which takes root and over an hour: the API server alone needs ten minutes to create 20,000 Services. BENCH takes
 # an area and flags:
 # make bench BENCH='operator --runs 1 --without-peer'
-# make bench BENCH=ipvs (how often IPVS is called; some ten minutes, and once ten more for its kernel)
 # make bench BENCH='dataplane --size 10kx5 --subject penstock --only event-to-rule --runs 1'
 bench: prerequisites $(if $(filter operator,$(BENCH)),go,machine) ## Measure: the operator beside MetalLB, the dataplane beside kube-proxy (as root)
 	cargo build --release --workspace --bins

@@ -74,7 +74,8 @@ pub async fn run(flags: &Flags) -> Result<()> {
     if wanted(Area::Dataplane) {
         dataplane::run(flags).await?;
     }
-    if wanted(Area::Ipvs) {
+    // Only when it is asked for: its first run did not come to an end.
+    if flags.areas.contains(&Area::Ipvs) {
         ipvs::run(flags).await?;
     }
     Ok(())

@@ -87,7 +87,8 @@ async fn change(lab: &Lab, processes: &mut [Process], mode: Mode) -> Result<()> 
         let standing = standing(topology)?;
         Ok(if standing == rules_of(mode) { Look::Ready(()) } else { Look::NotYet(standing.join(", ")) })
     })
-    .await?;
+    .await
+    .with_context(|| format!("the agent says:\n{}", process.log_tail()))?;
     clients.all_connect().await?;
     clients.end()
 }

@@ -177,6 +177,7 @@ impl Counting<'_> {
             })
         })
         .await
+        .with_context(|| self.processes.iter().map(Process::log_tail).collect::<String>())
     }
 
     /// All virtual servers of the node.
