@@ -43,6 +43,7 @@ pub use conntrack::{Conntrack, StaleFlows};
 pub use event::{Event, Piece, events};
 pub use flags::Flags;
 pub use foreign_rules::ForeignRules;
+pub use freed_memory::keep_in_one_arena;
 pub use kernel_chains::KernelChains;
 pub use kube_proxy_metrics::{KubeProxyMetrics, Sync};
 pub use metrics::Metrics;

@@ -8,7 +8,7 @@ use futures::{StreamExt, stream};
 use penstock_model::{IndexConfig, ServiceIndex};
 use penstock_node::{
     Agent, Conntrack, Event, Flags, ForeignRules, KernelChains, Metrics, NetworkNamespace, NodeServers,
-    Progress, ServiceEvents, events, health_check, ipvs,
+    Progress, ServiceEvents, events, health_check, ipvs, keep_in_one_arena,
     mode::{AnyBackend, HandOver, RuleSet, choose},
     node_state::{Fallback, PATIENCE, Recorded, StateFile},
     proxy_health::Now,
@@ -41,9 +41,14 @@ enum Command {
     Sysctls,
 }
 
+fn main() -> ExitCode {
+    keep_in_one_arena();
+    report_exit("penstock-node", with_threads(Arguments::parse()))
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
-    report_exit("penstock-node", execute(Arguments::parse()).await)
+async fn with_threads(arguments: Arguments) -> Result<()> {
+    execute(arguments).await
 }
 
 async fn execute(arguments: Arguments) -> Result<()> {
