@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use k8s_openapi::api::core::v1::{Namespace, Node, Service};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Node, Service},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
     Api, Client, Config, ResourceExt,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use penstock_crds::{IPAddressPool, LoadBalancer, LoadBalancerClass};
+use penstock_crds::{IPAddressPool, LoadBalancer, LoadBalancerClass, ProviderKind};
 
 use crate::{
     access::{Gaps, sentence},
@@ -71,8 +74,15 @@ impl Cluster {
         let classes: Api<LoadBalancerClass> = Api::all(self.client.clone());
         let pools: Api<IPAddressPool> = Api::namespaced(self.client.clone(), &self.operator_namespace);
         let pool_list = format!("ipaddresspools.penstock.dev in namespace {}", self.operator_namespace);
+        let classes = gaps.list(&classes, "loadbalancerclasses.penstock.dev").await?;
+        // There are more of them than of anything else.
+        let slices = match classes.iter().any(|class| class.spec.provider == ProviderKind::Aws) {
+            true => self.everywhere::<EndpointSlice>(gaps, "endpointslices.discovery.k8s.io").await?,
+            false => Vec::new(),
+        };
         Ok(Objects {
-            classes: gaps.list(&classes, "loadbalancerclasses.penstock.dev").await?,
+            classes,
+            slices,
             pools: gaps.list(&pools, &pool_list).await?,
             namespaces: self.namespace_labels(gaps).await?,
             nodes: gaps.list(&Api::<Node>::all(self.client.clone()), "nodes").await?,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use penstock_crds::{LoadBalancerClassSpec, ProviderKind};
-use penstock_providers::{AnyProvider, ProviderError, webhook::WebhookProvider};
+use penstock_providers::{AnyProvider, ProviderError, aws::AwsProvider, webhook::WebhookProvider};
 
 /// How the provider of a class is made.
 pub type MakeProvider = fn(&LoadBalancerClassSpec) -> Result<Arc<dyn AnyProvider>, ProviderError>;
@@ -22,6 +22,10 @@ pub fn outside_provider(class: &LoadBalancerClassSpec) -> Result<Arc<dyn AnyProv
         (ProviderKind::Webhook, None) => {
             Err(ProviderError::refused("the class has no spec.webhook: say where the endpoint is"))
         }
+        (ProviderKind::Aws, _) => match &class.aws {
+            Some(parameters) => Ok(Arc::new(AwsProvider::for_planning(parameters))),
+            None => Err(ProviderError::refused("the class has no spec.aws: say where its VPC is")),
+        },
         (ProviderKind::Pool, _) => {
             Err(ProviderError::refused("the provider pool builds nothing outside the cluster"))
         }

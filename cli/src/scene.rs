@@ -1,14 +1,21 @@
 //! What the operator knows, made from the same objects by the same functions: pure.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    sync::{Arc, RwLock},
+};
 
 use k8s_openapi::{
-    api::core::v1::{Node, Service},
+    api::{
+        core::v1::{Node, Service},
+        discovery::v1::EndpointSlice,
+    },
     jiff::Timestamp,
 };
 use kube::ResourceExt;
 use penstock_crds::{IPAddressPool, LoadBalancer, LoadBalancerClass};
-use penstock_model::ObjectKey;
+use penstock_model::{EndpointIndex, ObjectKey};
 use penstock_operator::{ClassVerdict, Classes, World, adopt};
 use penstock_providers::{
     Target,
@@ -28,6 +35,8 @@ pub struct Objects {
     pub nodes: Vec<Node>,
     /// All Services.
     pub services: Vec<Service>,
+    /// The endpoints of all Services, where some class may send to them.
+    pub slices: Vec<EndpointSlice>,
     /// The records of what was built outside.
     pub records: Vec<LoadBalancer>,
 }
@@ -55,7 +64,17 @@ impl Scene {
         let mut targets: Vec<Target> = objects.nodes.iter().filter_map(Target::of).collect();
         targets.sort_by(|a, b| a.node.cmp(&b.node));
         // What externalIPs are examined against counts for no plan.
-        let world = World { classes, namespaces: objects.namespaces.clone(), targets, ..World::default() };
+        let mut endpoints = EndpointIndex::default();
+        objects.slices.iter().for_each(|slice| drop(endpoints.apply(slice)));
+        let labels = |node: &Node| (node.name_any(), node.labels().clone());
+        let world = World {
+            classes,
+            namespaces: objects.namespaces.clone(),
+            targets,
+            node_labels: objects.nodes.iter().map(labels).collect(),
+            endpoints: Some(Arc::new(RwLock::new(endpoints))),
+            ..World::default()
+        };
         let pool_verdicts = judge(&objects.pools);
         let pool = PoolProvider::default();
         pool.configure(&pool_verdicts);

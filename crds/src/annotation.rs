@@ -35,3 +35,9 @@ pub const ALLOW_SHARED_IP: &str = "penstock.dev/allow-shared-ip";
 pub const ALLOW_SHARED_IP_METALLB: &str = "metallb.io/allow-shared-ip";
 /// MetalLB's key from before v0.14, which it still reads.
 pub const ALLOW_SHARED_IP_METALLB_OLD: &str = "metallb.universe.tf/allow-shared-ip";
+
+/// The beginning of the keys that AWS's own controller reads for network load balancers; the provider `aws` reads them too.
+pub const AWS_PREFIX: &str = "service.beta.kubernetes.io/aws-load-balancer-";
+
+/// Gives an existing network load balancer, named by its ARN, to the Service: provider `aws` only.
+pub const AWS_ADOPT: &str = "penstock.dev/aws-adopt-load-balancer-arn";

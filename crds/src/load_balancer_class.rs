@@ -1,6 +1,6 @@
 //! LoadBalancerClass: what a Service's `spec.loadBalancerClass` means.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -36,6 +36,8 @@ use serde::{Deserialize, Serialize};
     .message("spec.pool is for the provider pool only"))]
 #[x_kube(validation = Rule::new("has(self.webhook) == (self.provider == 'webhook')")
     .message("the provider webhook needs spec.webhook, and no other provider takes it"))]
+#[x_kube(validation = Rule::new("has(self.aws) == (self.provider == 'aws')")
+    .message("the provider aws needs spec.aws, and no other provider takes it"))]
 pub struct LoadBalancerClassSpec {
     /// Where balancers come from. It cannot be changed: what the old provider built would be orphaned.
     #[x_kube(validation = Rule::new("self == oldSelf")
@@ -57,6 +59,14 @@ pub struct LoadBalancerClassSpec {
     /// For the provider `webhook`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<WebhookParameters>,
+
+    /// For the provider `aws`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws: Option<AwsParameters>,
+
+    /// What happens where a balancer outside the cluster is no longer as it was left.
+    #[serde(default, skip_serializing_if = "DriftPolicy::is_repair")]
+    pub drift: DriftPolicy,
 }
 
 /// Who agrees to risky steps.
@@ -70,6 +80,25 @@ pub enum Approval {
     Manual,
 }
 
+/// What happens where a balancer is no longer as it was left.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DriftPolicy {
+    /// It is brought back to what the Service wants; what is risky asks for approval where the class says so.
+    #[default]
+    Repair,
+    /// The Service is told by an event; nothing is changed before the Service itself changes.
+    Report,
+    /// Nobody looks.
+    Ignore,
+}
+
+impl DriftPolicy {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+    fn is_repair(&self) -> bool {
+        *self == Self::Repair
+    }
+}
+
 /// The providers.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -78,6 +107,8 @@ pub enum ProviderKind {
     Pool,
     /// An HTTP endpoint of the user's own that builds balancers.
     Webhook,
+    /// Network load balancers of AWS.
+    Aws,
 }
 
 impl fmt::Display for ProviderKind {
@@ -85,6 +116,7 @@ impl fmt::Display for ProviderKind {
         f.write_str(match self {
             Self::Pool => "pool",
             Self::Webhook => "webhook",
+            Self::Aws => "aws",
         })
     }
 }
@@ -103,6 +135,65 @@ pub struct WebhookParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub token_secret: Option<String>,
+}
+
+/// Parameters of the provider `aws`.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AwsParameters {
+    /// The region: `eu-central-1`.
+    #[schemars(length(max = 64), regex(pattern = "^[a-z0-9-]+$"))]
+    pub region: String,
+
+    /// The VPC that the nodes are in. What was built in another one is not moved.
+    #[schemars(length(max = 64), regex(pattern = "^vpc-[0-9a-z]+$"))]
+    pub vpc_id: String,
+
+    /// Names this cluster in the tags of everything that is built: no two clusters of an account may have the same. It
+    /// cannot be changed: what carries the old name would be orphaned.
+    #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z0-9._-]+$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("the name of the cluster cannot be changed: create another class"))]
+    pub cluster_name: String,
+
+    /// The subnets of internal balancers, one of each zone, unless a Service names others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 64)))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub internal_subnets: Vec<String>,
+
+    /// The subnets of internet-facing balancers, one of each zone, unless a Service names others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 64)))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub public_subnets: Vec<String>,
+
+    /// Where the API of Elastic Load Balancing is, if not at the region's own address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''")
+        .message("the URL must be http:// or https:// with a host"))]
+    pub endpoint_url: Option<String>,
+
+    /// The Secret in the operator's namespace with the keys `accessKeyId`, `secretAccessKey` and, if there is one,
+    /// `sessionToken`. None: the operator's own identity (environment, web identity, container or instance role).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub credentials_secret: Option<String>,
+
+    /// Services may take balancers that exist and are nobody's, by the annotation
+    /// `penstock.dev/aws-adopt-load-balancer-arn`. What a Service took is deleted with it.
+    #[serde(default)]
+    pub allow_adoption: bool,
+
+    /// What annotations `service.beta.kubernetes.io/aws-load-balancer-KEY` say where a Service does not, by KEY.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 64))]
+    pub defaults: BTreeMap<String, String>,
+
+    /// Tags of everything that is built. A Service's own come before them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 30))]
+    pub tags: BTreeMap<String, String>,
 }
 
 /// Parameters of the provider `pool`.

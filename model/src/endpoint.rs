@@ -113,6 +113,13 @@ impl EndpointIndex {
         all
     }
 
+    /// Where the ready endpoints of one port of a Service listen, in order: for balancers that send to them directly.
+    #[must_use]
+    pub fn ready(&self, service: &ObjectKey, port: &str, protocol: Protocol) -> Vec<SocketAddr> {
+        let all = self.endpoints(service, port, protocol);
+        all.iter().filter(|endpoint| endpoint.backend.ready).map(|endpoint| endpoint.address).collect()
+    }
+
     /// The addresses in a slice, whatever their state.
     pub(crate) fn addresses_in(&self, slice: &ObjectKey) -> BTreeSet<IpAddr> {
         self.slices.get(slice).into_iter().flat_map(|slice| &slice.backends).map(|b| b.ip).collect()

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1 as core;
-use penstock_crds::{FINALIZER, GROUP, LoadBalancerClass, LoadBalancerClassSpec, Reason, SERVED_BY};
+use penstock_crds::{
+    FINALIZER, GROUP, LoadBalancerClass, LoadBalancerClassSpec, ProviderKind, Reason, SERVED_BY,
+};
 
 /// Whether a class is in use, or why not.
 pub type ClassVerdict = Result<(), (Reason, String)>;
@@ -80,6 +82,12 @@ impl Classes {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&LoadBalancerClassSpec> {
         self.by_name.get(name)
+    }
+
+    /// Whether some class has this provider.
+    #[must_use]
+    pub(crate) fn has_provider(&self, provider: ProviderKind) -> bool {
+        self.by_name.values().any(|class| class.provider == provider)
     }
 
     /// The class that serves Services without one.

@@ -15,8 +15,8 @@ use kube::{
     runtime::watcher,
 };
 use penstock_crds::{
-    ConditionKind, ExternalIPPolicy, IPAddressPool, IPAddressPoolStatus, LoadBalancerClass, Reason,
-    condition, set_condition,
+    ConditionKind, ExternalIPPolicy, IPAddressPool, IPAddressPoolStatus, LoadBalancerClass, ProviderKind,
+    Reason, condition, set_condition,
 };
 use penstock_model::ExternalIpAllowList;
 use penstock_providers::pool::{PoolProvider, PoolUsage, Refused, Verdicts, judge};
@@ -54,6 +54,8 @@ pub(crate) struct Configuration {
     pub(crate) changed: UnboundedSender<()>,
     /// Turns true once all lists have arrived.
     pub(crate) known: watch::Sender<bool>,
+    /// Whether some class may send to endpoints.
+    pub(crate) endpoints_wanted: watch::Sender<Option<bool>>,
 }
 
 /// The objects known of a kind, by name; `None` before the first list.
@@ -151,11 +153,13 @@ impl Configuration {
             world.classes = new.classes.clone();
             world.rules.external_ips.allowed = new.external_ips.clone();
         }
+        let sends = new.classes.has_provider(ProviderKind::Aws);
         let recount = in_force.replace(new).is_some();
         self.metrics.forget_pools();
         if recount {
             self.pools_used.notify_one();
         }
+        self.endpoints_wanted.send_replace(Some(sends));
         self.known.send_replace(true);
         // A closed receiver means that the process ends.
         let _ = self.changed.unbounded_send(());

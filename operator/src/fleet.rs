@@ -8,11 +8,21 @@ use std::{
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use penstock_crds::{LoadBalancerClassSpec, ProviderKind, WebhookParameters};
-use penstock_providers::{AnyProvider, ProviderError, pool::PoolProvider, webhook::WebhookProvider};
+use penstock_crds::{AwsParameters, LoadBalancerClassSpec, ProviderKind, WebhookParameters};
+use penstock_providers::{
+    AnyProvider, ProviderError,
+    aws::{AwsAccount, AwsProvider, StaticCredentials},
+    pool::PoolProvider,
+    webhook::WebhookProvider,
+};
 
 /// The Secret's key that holds a bearer token.
 const TOKEN: &str = "token";
+
+/// The Secret's keys that hold credentials of AWS; the last one may be missing.
+const ACCESS_KEY_ID: &str = "accessKeyId";
+const SECRET_ACCESS_KEY: &str = "secretAccessKey";
+const SESSION_TOKEN: &str = "sessionToken";
 
 /// After credentials were refused nobody tries them again for this time.
 const REFUSED: Duration = Duration::from_secs(5);
@@ -27,6 +37,8 @@ pub(crate) struct Fleet {
     client: Client,
     namespace: String,
     outside: Mutex<HashMap<String, Outside>>,
+    /// What providers of AWS share, by what classes have in common.
+    accounts: Mutex<HashMap<String, AwsAccount>>,
     /// Providers that nobody may call before this time, and what the last one heard who did.
     paused: Mutex<HashMap<String, (Instant, ProviderError)>>,
 }
@@ -34,7 +46,8 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Secrets are read from `namespace`, the operator's own, by name alone.
     pub(crate) fn new(client: Client, namespace: String, pool: Arc<PoolProvider>) -> Self {
-        Self { pool, client, namespace, outside: Mutex::default(), paused: Mutex::default() }
+        let (outside, accounts, paused) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { pool, client, namespace, outside, accounts, paused }
     }
 
     /// The provider of a class that builds outside.
@@ -42,13 +55,13 @@ impl Fleet {
     /// # Errors
     /// Parameters or credentials that cannot be used.
     pub(crate) async fn outside(&self, class: &LoadBalancerClassSpec) -> Result<Outside, ProviderError> {
-        let known = self.lock().get(&identity(class)).cloned();
+        let known = self.lock().get(&parameters(class)).cloned();
         if let Some(provider) = known {
             return Ok(provider);
         }
         let provider = self.make(class).await?;
-        self.lock().insert(identity(class), provider.clone());
-        Ok(provider)
+        // Another Service may have made it meanwhile.
+        Ok(self.lock().entry(parameters(class)).or_insert(provider).clone())
     }
 
     /// What one Service hears for all: a provider that asks to slow down, or that refuses the credentials, is left alone
@@ -57,7 +70,8 @@ impl Fleet {
         let pause = match error {
             ProviderError::Throttled(pause) => *pause,
             ProviderError::Auth(_) => {
-                self.lock().remove(&identity(class));
+                self.lock().remove(&parameters(class));
+                self.accounts().remove(&identity(class));
                 REFUSED
             }
             _ => return,
@@ -90,31 +104,74 @@ impl Fleet {
             (ProviderKind::Webhook, None) => {
                 Err(ProviderError::refused("the class has no spec.webhook: say where the endpoint is"))
             }
+            (ProviderKind::Aws, _) => {
+                let none = || ProviderError::refused("the class has no spec.aws: say where its VPC is");
+                let parameters = class.aws.as_ref().ok_or_else(none)?;
+                let account = self.account(parameters).await?;
+                Ok(Arc::new(AwsProvider::new(parameters, &account)))
+            }
             (ProviderKind::Pool, _) => {
                 Err(ProviderError::refused("the class builds nothing outside the cluster"))
             }
         }
     }
 
+    /// Two that know of each other's changes are one.
+    async fn account(&self, parameters: &AwsParameters) -> Result<AwsAccount, ProviderError> {
+        let identity = AwsAccount::identity(parameters);
+        if let Some(account) = self.accounts().get(&identity) {
+            return Ok(account.clone());
+        }
+        let credentials = self.aws_credentials(parameters).await?;
+        let account = AwsAccount::new(parameters, credentials).await;
+        Ok(self.accounts().entry(identity).or_insert(account).clone())
+    }
+
+    async fn aws_credentials(
+        &self,
+        parameters: &AwsParameters,
+    ) -> Result<Option<StaticCredentials>, ProviderError> {
+        let Some(name) = &parameters.credentials_secret else { return Ok(None) };
+        let keys = [ACCESS_KEY_ID, SECRET_ACCESS_KEY];
+        let secret = self.secret(name, &keys.join(" and ")).await?;
+        let [access_key_id, secret_access_key] = keys.map(|key| self.required(name, &secret, key));
+        Ok(Some(StaticCredentials {
+            access_key_id: access_key_id?,
+            secret_access_key: secret_access_key?,
+            session_token: text(&secret, SESSION_TOKEN),
+        }))
+    }
+
     async fn token(&self, parameters: &WebhookParameters) -> Result<Option<String>, ProviderError> {
         let Some(name) = &parameters.token_secret else { return Ok(None) };
+        let secret = self.secret(name, TOKEN).await?;
+        self.required(name, &secret, TOKEN).map(Some)
+    }
+
+    fn required(&self, name: &str, secret: &Secret, key: &str) -> Result<String, ProviderError> {
+        let lacking = || {
+            ProviderError::Auth(format!("Secret {}/{name} has no text under the key {key}", self.namespace))
+        };
+        text(secret, key).ok_or_else(lacking)
+    }
+
+    /// `keys` are what has to be in it, for who creates it.
+    async fn secret(&self, name: &str, keys: &str) -> Result<Secret, ProviderError> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
         let place = format!("Secret {}/{name}", self.namespace);
-        let secret = secrets.get(name).await.map_err(|error| match error {
+        secrets.get(name).await.map_err(|error| match error {
             kube::Error::Api(answer) if answer.is_not_found() => {
-                ProviderError::Auth(format!("{place} does not exist: create it with the key {TOKEN}"))
+                ProviderError::Auth(format!("{place} does not exist: create it with the key {keys}"))
             }
             kube::Error::Api(answer) if answer.is_forbidden() => ProviderError::Auth(format!(
                 "the operator may not read {place}: add its name to operator.secretNames of the chart"
             )),
             error => ProviderError::Retryable(format!("{place} cannot be read: {error}")),
-        })?;
-        let token =
-            secret.data.and_then(|mut data| data.remove(TOKEN)).and_then(|t| String::from_utf8(t.0).ok());
-        let token = token.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        token
-            .map(Some)
-            .ok_or_else(|| ProviderError::Auth(format!("{place} has no text under the key {TOKEN}")))
+        })
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, HashMap<String, AwsAccount>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Outside>> {
@@ -122,8 +179,26 @@ impl Fleet {
     }
 }
 
+/// Without the white space around it, which a Secret made from a file has more often than not.
+fn text(secret: &Secret, key: &str) -> Option<String> {
+    let bytes = secret.data.as_ref()?.get(key)?;
+    let text = String::from_utf8(bytes.0.clone()).ok()?.trim().to_owned();
+    Some(text).filter(|text| !text.is_empty())
+}
+
 /// Classes with the same parameters share a provider.
+fn parameters(class: &LoadBalancerClassSpec) -> String {
+    match &class.aws {
+        Some(parameters) => format!("{} {parameters:?}", identity(class)),
+        None => identity(class),
+    }
+}
+
+/// Whose calls are counted together, and whose credentials are the same.
 fn identity(class: &LoadBalancerClassSpec) -> String {
+    if let Some(parameters) = &class.aws {
+        return AwsAccount::identity(parameters);
+    }
     let secret = class.webhook.as_ref().and_then(|w| w.token_secret.clone()).unwrap_or_default();
     let url = class.webhook.as_ref().map(|w| w.url.clone()).unwrap_or_default();
     format!("{} {url} {secret}", class.provider)

@@ -1,10 +1,14 @@
 //! What is to be done about a Service: pure.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use k8s_openapi::api::core::v1 as core;
-use penstock_crds::{ConditionKind, LoadBalancerClassSpec, ProviderKind, Reason};
-use penstock_providers::{Desired, Surroundings, Target};
+use penstock_crds::{AwsParameters, ConditionKind, LoadBalancerClassSpec, ProviderKind, Reason};
+use penstock_model::EndpointIndex;
+use penstock_providers::{Desired, DesiredError, Surroundings, Target, aws};
 
 use crate::{
     class::{Classes, Membership, is_marked},
@@ -20,6 +24,10 @@ pub struct World {
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// The nodes that may receive traffic, by name.
     pub targets: Vec<Target>,
+    /// The labels of those nodes.
+    pub node_labels: BTreeMap<String, BTreeMap<String, String>>,
+    /// All endpoints; `None` while nobody needs them, or they are not known yet.
+    pub endpoints: Option<Arc<RwLock<EndpointIndex>>>,
     /// What externalIPs and external names are examined against.
     pub rules: Rules,
 }
@@ -87,13 +95,46 @@ fn wanted(service: &core::Service, name: &str, class: &LoadBalancerClassSpec, wo
         namespace_labels: world.namespaces.get(namespace),
         // A change of nodes is no change for a provider that does not send to them.
         targets: if class.provider == ProviderKind::Pool { &[] } else { &world.targets },
+        ..Surroundings::default()
     };
-    match Desired::of(service, &around) {
+    let desired = match (&class.provider, &class.aws) {
+        (ProviderKind::Aws, Some(parameters)) => match desired_of_aws(service, parameters, world, &around) {
+            Some(desired) => desired,
+            None => return Intent::Hold(Reason::Provisioning, "its endpoints are not known yet".to_owned()),
+        },
+        _ => Desired::of(service, &around),
+    };
+    match desired {
         Ok(desired) => {
             Intent::Provision(Box::new(Wanted { class_name: name.to_owned(), class: class.clone(), desired }))
         }
         Err(error) => Intent::Hold(Reason::RequestInvalid, error.to_string()),
     }
+}
+
+/// Its balancers send to endpoints, or to those nodes that annotations name. `None`: nobody knows the endpoints yet, and
+/// to plan without would take them all away.
+fn desired_of_aws(
+    service: &core::Service,
+    parameters: &AwsParameters,
+    world: &World,
+    around: &Surroundings<'_>,
+) -> Option<Result<Desired, DesiredError>> {
+    let none = BTreeMap::new();
+    let annotations = service.metadata.annotations.as_ref().unwrap_or(&none);
+    let around = Surroundings { options: &aws::OPTIONS, ..*around };
+    if aws::sends_to_endpoints(parameters, annotations) {
+        let endpoints = world.endpoints.as_ref()?.read().unwrap_or_else(PoisonError::into_inner);
+        let around = Surroundings { targets: &[], endpoints: Some(&endpoints), ..around };
+        return Some(Desired::of(service, &around));
+    }
+    let wanted = aws::node_labels(parameters, annotations);
+    let has = |target: &&Target| {
+        let labels = world.node_labels.get(&target.node).unwrap_or(&none);
+        wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
+    };
+    let targets: Vec<Target> = around.targets.iter().filter(has).cloned().collect();
+    Some(Desired::of(service, &Surroundings { targets: &targets, ..around }))
 }
 
 /// Whether it still says in our words why it waited for a balancer, before it became of another type or class.

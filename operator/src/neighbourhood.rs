@@ -79,10 +79,13 @@ impl Neighbourhood {
             nodes.into_iter().flatten().filter_map(|(_, n)| n.target.clone()).collect();
         let node_ips: BTreeSet<IpAddr> =
             nodes.into_iter().flatten().flat_map(|(_, n)| n.ips.clone()).collect();
+        let labels: BTreeMap<String, Labels> =
+            nodes.into_iter().flatten().map(|(name, n)| (name.clone(), n.labels.clone())).collect();
         let (targets_differ, ips_differ) = {
             let mut world = self.world.write().unwrap_or_else(PoisonError::into_inner);
-            let differ = (world.targets != targets, world.rules.node_ips != node_ips);
-            (world.targets, world.rules.node_ips) = (targets, node_ips);
+            let targets_differ = world.targets != targets || world.node_labels != labels;
+            let differ = (targets_differ, world.rules.node_ips != node_ips);
+            (world.targets, world.rules.node_ips, world.node_labels) = (targets, node_ips, labels);
             differ
         };
         if targets_differ {
@@ -119,6 +122,8 @@ struct Neighbour {
     target: Option<Target>,
     /// Its InternalIPs: nobody else's address.
     ips: Vec<IpAddr>,
+    /// By which a Service may choose its targets.
+    labels: Labels,
 }
 
 /// All nodes by name.
@@ -127,7 +132,8 @@ type Nodes = BTreeMap<String, Neighbour>;
 fn apply_nodes(nodes: &mut Option<Nodes>, update: Update<Node>) {
     let neighbour = |node: &Node| {
         let read = penstock_model::Node::from_object(node);
-        (read.name, Neighbour { target: Target::of(node), ips: read.internal_ips })
+        let labels = node.metadata.labels.clone().unwrap_or_default();
+        (read.name, Neighbour { target: Target::of(node), ips: read.internal_ips, labels })
     };
     match update {
         Update::Reset(all) => *nodes = Some(all.iter().map(neighbour).collect()),

@@ -34,6 +34,7 @@ impl Context {
         if let Some(action) = self.tear_down_outside(service, key, Some(wanted)).await? {
             return Ok(action);
         }
+        self.sent_to_endpoints.set(key, wanted.desired.endpoints.is_some());
         let service = &self.mark(service, key, wanted).await?;
         let record = self.current_record(service, key, wanted).await?;
         let wish = fingerprint(&(&wanted.class, &wanted.desired));
@@ -191,7 +192,7 @@ impl Context {
         let first = outcome.before.is_empty();
         let happening = if first { Happening::EnsuredLoadBalancer } else { Happening::UpdatedLoadBalancer };
         self.events.tell(service, happening, message);
-        if wanted.desired.targets.is_empty() {
+        if wanted.desired.targets.is_empty() && wanted.desired.endpoints.is_none() {
             let note = "no node may receive its traffic: see their exclude label and taints".to_owned();
             self.events.tell(service, Happening::UnAvailableLoadBalancer, note);
         }

@@ -52,6 +52,8 @@ pub(crate) struct Context {
     pub(crate) stalled: WakeList,
     /// Services whose provider sends to the nodes.
     pub(crate) sent_to_nodes: Arc<WakeList>,
+    /// Services whose provider sends to their endpoints.
+    pub(crate) sent_to_endpoints: Arc<WakeList>,
     /// What pools have left has changed.
     pub(crate) pools_used: Arc<Notify>,
     pub(crate) backoff: Backoff,
@@ -209,6 +211,7 @@ impl Context {
         self.waiting.set(key, false);
         self.stalled.set(key, false);
         self.sent_to_nodes.set(key, false);
+        self.sent_to_endpoints.set(key, false);
     }
 
     /// Bad input: what the Service has stays as long as its provider agrees, and it is told what to change.

@@ -30,6 +30,7 @@ use crate::{
     backoff::Backoff,
     configuration::Configuration,
     departure::Departures,
+    endpoints::Endpoints,
     events::Events,
     finding::Rules,
     fleet::Fleet,
@@ -122,7 +123,9 @@ async fn control(
     let (pools_used, (reader, writer)) = (Arc::new(Notify::new()), reflector::store());
     let ((changed, changes), (wake, woken)) = (unbounded(), unbounded());
     let sent_to_nodes = Arc::new(WakeList::new(wake.clone()));
+    let sent_to_endpoints = Arc::new(WakeList::new(wake.clone()));
     let (configured, all_configured) = watch_value::channel(false);
+    let (endpoints_wanted, wanted) = watch_value::channel(None);
     let configuration = Configuration {
         client: client.clone(),
         namespace: namespace.clone(),
@@ -132,6 +135,7 @@ async fn control(
         metrics: metrics.clone(),
         changed,
         known: configured,
+        endpoints_wanted,
     };
     let (surveyed, all_surveyed) = watch_value::channel(false);
     let neighbourhood = Neighbourhood {
@@ -141,6 +145,15 @@ async fn control(
         services: reader.clone(),
         known: surveyed,
     };
+    let (endpoints_known, all_endpoints) = watch_value::channel(false);
+    let endpoints = Endpoints {
+        client: client.clone(),
+        world: world.clone(),
+        sent_to_endpoints: sent_to_endpoints.clone(),
+        services: reader.clone(),
+        wanted,
+        known: endpoints_known,
+    };
     let context = Arc::new(Context {
         fleet: Fleet::new(client.clone(), namespace, pool),
         records: Records::new(client.clone()),
@@ -148,6 +161,7 @@ async fn control(
         stalled: WakeList::new(wake.clone()),
         waiting: WakeList::new(wake),
         sent_to_nodes,
+        sent_to_endpoints,
         pools_used,
         backoff: Backoff::default(),
         orphan_backoff: Backoff::default(),
@@ -159,7 +173,7 @@ async fn control(
     let services = async {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            adopted = adopt_known(&context, [all_configured, all_surveyed]) => adopted?,
+            adopted = adopt_known(&context, [all_configured, all_surveyed, all_endpoints]) => adopted?,
         }
         ready();
         let triggers = Triggers { changes, woken, reader, writer };
@@ -169,6 +183,7 @@ async fn control(
     tokio::select! {
         () = configuration.run() => Ok(()),
         () = neighbourhood.run() => Ok(()),
+        () = endpoints.run() => Ok(()),
         result = services => result,
     }
 }
@@ -176,7 +191,7 @@ async fn control(
 /// Once everything else is known, takes over what the statuses say.
 async fn adopt_known(
     context: &Context,
-    all_known: [watch_value::Receiver<bool>; 2],
+    all_known: [watch_value::Receiver<bool>; 3],
 ) -> Result<(), OperatorError> {
     for mut known in all_known {
         // The sender lives as long as its watch, which ends after this.

@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn what_a_service_wants_is_the_same_without_what_was_dropped() {
-        let around = Surroundings { class_pools: &[], namespace_labels: None, targets: &[] };
+        let around = Surroundings::default();
         for annotations in [json!({}), json!({"metallb.universe.tf/allow-shared-ip": "k"})] {
             let whole: Service = serde_json::from_value(json!({
                 "metadata": {"name": "s", "uid": "u", "labels": {"a": "b"}, "annotations": annotations},

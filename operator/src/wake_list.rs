@@ -44,6 +44,13 @@ impl WakeList {
         let _ = self.wake.unbounded_send(ObjectRef::new(&key.name).within(&key.namespace));
     }
 
+    /// One Service is looked at again if it is on the list.
+    pub(crate) fn wake_listed(&self, key: &ObjectKey) {
+        if self.lock().contains(key) {
+            self.wake(key);
+        }
+    }
+
     /// How many are on it.
     pub(crate) fn count(&self) -> usize {
         self.lock().len()

@@ -44,7 +44,8 @@ impl Capabilities {
                 self.provider
             )));
         }
-        if let Some(port) = desired.frontends.iter().find(|f| self.sends_to_nodes && f.node_port.is_none()) {
+        let by_nodes = self.sends_to_nodes && desired.endpoints.is_none();
+        if let Some(port) = desired.frontends.iter().find(|f| by_nodes && f.node_port.is_none()) {
             return Err(ProviderError::refused(format!(
                 "provider {} sends to NodePorts and port {} has none: set spec.allocateLoadBalancerNodePorts to true",
                 self.provider, port.port

@@ -5,6 +5,7 @@
 //! [`Provider::apply`], one small resumable step at a time.
 
 mod any;
+pub mod aws;
 mod capability;
 mod desired;
 mod error;
@@ -17,7 +18,8 @@ pub mod webhook;
 pub use any::{Answer, AnyProvider};
 pub use capability::Capabilities;
 pub use desired::{
-    Desired, DesiredError, FamilyNeed, Frontend, Request, Selection, Sharing, Surroundings, Target,
+    Desired, DesiredError, EndpointTarget, FamilyNeed, Frontend, Request, Selection, Sharing, Surroundings,
+    Target,
 };
 pub use error::ProviderError;
 pub use plan::{Plan, Risk, Step, fingerprint};

@@ -1,5 +1,6 @@
 //! What a Service wants from a provider, read once from its object.
 
+mod endpoint_target;
 mod request;
 
 use std::{collections::BTreeMap, net::IpAddr};
@@ -7,9 +8,12 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1 as core;
 use penstock_crds::{ALLOW_SHARED_IP, ALLOW_SHARED_IP_METALLB, ALLOW_SHARED_IP_METALLB_OLD};
-use penstock_model::{Family, Node, Protocol, Service, TrafficPolicy, Unreadable, read_source_ranges};
+use penstock_model::{
+    EndpointIndex, Family, Node, Protocol, Service, TrafficPolicy, Unreadable, read_source_ranges,
+};
 use serde::{Deserialize, Serialize};
 
+pub use endpoint_target::EndpointTarget;
 pub use request::Request;
 
 /// A port of the balancer.
@@ -80,6 +84,10 @@ pub struct Surroundings<'a> {
     pub namespace_labels: Option<&'a BTreeMap<String, String>>,
     /// The nodes that may receive traffic, for a provider that sends to them.
     pub targets: &'a [Target],
+    /// All endpoints, for a provider that sends to those of this Service without the nodes' help.
+    pub endpoints: Option<&'a EndpointIndex>,
+    /// How the annotations begin that the provider itself reads.
+    pub options: &'a [&'a str],
 }
 
 /// What a Service wants.
@@ -107,6 +115,15 @@ pub struct Desired {
     pub affinity_seconds: Option<u32>,
     /// The nodes to send to, by name.
     pub targets: Vec<Target>,
+    /// The endpoints to send to, for a provider that does so; in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Vec<EndpointTarget>>,
+    /// Annotations that the provider itself reads.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+    /// The numbers of the ports that have a name: annotations may name them. Empty for a provider that reads none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub port_names: BTreeMap<String, u16>,
     /// By what pools choose it.
     #[serde(skip)]
     pub selection: Selection,
@@ -167,9 +184,24 @@ impl Desired {
             health_check_node_port: service.health_check_node_port,
             affinity_seconds: service.affinity_seconds,
             targets: around.targets.to_vec(),
+            endpoints: around.endpoints.map(|index| EndpointTarget::all(&service, index)),
+            options: options(object, around.options),
+            port_names: if around.options.is_empty() { BTreeMap::new() } else { port_names(&service) },
             selection: selection(object, service.key.namespace, around),
         })
     }
+}
+
+/// Every annotation whose key begins so.
+fn options(object: &core::Service, prefixes: &[&str]) -> BTreeMap<String, String> {
+    let annotations = object.metadata.annotations.iter().flatten();
+    let read = annotations.filter(|(key, _)| prefixes.iter().any(|prefix| key.starts_with(prefix)));
+    read.map(|(key, text)| (key.clone(), text.clone())).collect()
+}
+
+fn port_names(service: &Service) -> BTreeMap<String, u16> {
+    let named = service.ports.iter().filter(|port| !port.name.is_empty());
+    named.map(|port| (port.name.clone(), port.port)).collect()
 }
 
 fn frontend(port: &penstock_model::Port) -> Frontend {

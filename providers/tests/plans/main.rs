@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // a test may panic
 
+mod aws;
+mod aws_model;
+mod aws_situations;
+mod aws_wish;
 mod endpoint_model;
 mod pool_situations;
 mod situation;

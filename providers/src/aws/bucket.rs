@@ -1,0 +1,113 @@
+//! How many calls may be made: AWS counts them by account and region, and answers the rest with an error. Time is an
+//! argument.
+
+use std::time::{Duration, Instant};
+
+/// What calls are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CallClass {
+    /// What changes nothing.
+    Describe,
+    /// Targets that come and go.
+    Targets,
+    /// Everything else that changes something.
+    Change,
+}
+
+impl CallClass {
+    pub(super) const ALL: [Self; 3] = [Self::Describe, Self::Targets, Self::Change];
+
+    /// How many at once, and how many a second from then on. What AWS documents for describing, and is known for of
+    /// targets; nobody says what changes may be, so they are few.
+    fn limits(self) -> (f64, f64) {
+        match self {
+            Self::Describe => (40.0, 10.0),
+            Self::Targets => (8.0, 4.0),
+            Self::Change => (10.0, 4.0),
+        }
+    }
+}
+
+/// The slowest that a bucket becomes, of its own rate.
+const SLOWEST: f64 = 0.1;
+/// What a call that went through gives back of the rate.
+const RECOVERY: f64 = 0.02;
+
+/// Tokens of one class. They may be owed: whoever takes one waits until it is there, in turn.
+#[derive(Clone, Debug)]
+pub(super) struct Bucket {
+    capacity: f64,
+    /// Tokens a second.
+    rate: f64,
+    /// Of the rate: less after AWS was asked too often.
+    share: f64,
+    tokens: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    pub(super) fn new(class: CallClass, now: Instant) -> Self {
+        let (capacity, rate) = class.limits();
+        Self { capacity, rate, share: 1.0, tokens: capacity, at: now }
+    }
+
+    /// Takes a token; returns how long to wait until it is there.
+    pub(super) fn take(&mut self, now: Instant) -> Duration {
+        self.refill(now);
+        self.tokens -= 1.0;
+        Duration::from_secs_f64((-self.tokens).max(0.0) / (self.rate * self.share))
+    }
+
+    /// AWS was asked too often, by us or by others of the account: half as fast, from nothing. Returns for how long to
+    /// ask nothing.
+    pub(super) fn throttled(&mut self, now: Instant) -> Duration {
+        self.refill(now);
+        self.share = (self.share / 2.0).max(SLOWEST);
+        self.tokens = self.tokens.min(0.0);
+        Duration::from_secs_f64(1.0 / (self.rate * self.share)).max(Duration::from_secs(1))
+    }
+
+    /// A call went through.
+    pub(super) fn succeeded(&mut self) {
+        self.share = (self.share + RECOVERY).min(1.0);
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.tokens = (self.tokens + passed * self.rate * self.share).min(self.capacity);
+        self.at = self.at.max(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_bucket_is_emptied_at_once_and_then_everybody_waits_in_turn() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(CallClass::Describe, now);
+        assert!((0..40).all(|_| bucket.take(now).is_zero()));
+        let waits: Vec<u128> = (0..3).map(|_| bucket.take(now).as_millis()).collect();
+        assert_eq!(waits, [100, 200, 300]);
+        assert!(bucket.take(now + Duration::from_secs(1)).is_zero());
+        let later = now + Duration::from_secs(3600);
+        assert_eq!((0..50).filter(|_| bucket.take(later).is_zero()).count(), 40, "never more than it holds");
+    }
+
+    #[test]
+    fn it_slows_down_when_told_and_recovers_by_what_goes_through() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(CallClass::Describe, now);
+        assert_eq!(bucket.throttled(now), Duration::from_secs(1));
+        assert_eq!(bucket.take(now).as_millis(), 200, "5 a second, and none left");
+        for _ in 0..9 {
+            bucket.throttled(now);
+        }
+        assert_eq!(bucket.throttled(now), Duration::from_secs(1), "one a second is the slowest");
+        (0..50).for_each(|_| bucket.succeeded());
+        let later = now + Duration::from_secs(60);
+        assert!((0..40).all(|_| bucket.take(later).is_zero()));
+        assert_eq!(bucket.take(later).as_millis(), 100);
+    }
+}

@@ -1,0 +1,153 @@
+//! What the provider remembers of AWS, so that it is not asked again: pure.
+//!
+//! It begins with a survey of everything in bulk, knows what each call of ours has changed, and doubts a Service after a
+//! call whose end is not known. Only one process at a time changes anything (the leader), and one task for a Service.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{
+    action::Action,
+    observed::{Made, Observed},
+    survey::Clue,
+};
+
+/// All that is known.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    surveyed: bool,
+    entries: HashMap<String, Entry>,
+    /// Counts changes, so that a survey that began before one does not undo it.
+    changes: u64,
+}
+
+/// What is known of a Service.
+#[derive(Clone, Debug, Default)]
+struct Entry {
+    observed: Observed,
+    /// Listeners, attributes and targets too.
+    whole: bool,
+    /// What may exist besides; something is doubtful as long as there is any.
+    doubts: BTreeSet<Clue>,
+    doubtful: bool,
+    changed: u64,
+}
+
+/// How much is known of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Ask for everything first.
+    Nothing,
+    /// All that there is.
+    Whole(Observed),
+    /// But for listeners, attributes and targets.
+    Outline(Observed),
+    /// Look at these.
+    Doubtful(BTreeSet<Clue>),
+}
+
+impl Ledger {
+    pub(super) fn known(&self, uid: &str) -> Known {
+        match self.entries.get(uid) {
+            Some(entry) if entry.doubtful => Known::Doubtful(entry.clues()),
+            Some(entry) if entry.whole => Known::Whole(entry.observed.clone()),
+            Some(entry) if self.surveyed => Known::Outline(entry.observed.clone()),
+            None if self.surveyed => Known::Whole(Observed::default()),
+            _ => Known::Nothing,
+        }
+    }
+
+    /// What was last seen, however doubtful.
+    pub(super) fn last(&self, uid: &str) -> Observed {
+        self.entries.get(uid).map(|entry| entry.observed.clone()).unwrap_or_default()
+    }
+
+    /// Where a survey begins: what changes from now on it may not have seen.
+    pub(super) fn mark(&self) -> u64 {
+        self.changes
+    }
+
+    /// The first survey; whatever was done meanwhile counts more.
+    pub(super) fn surveyed(&mut self, found: BTreeMap<String, Observed>) {
+        self.surveyed = true;
+        for (uid, observed) in found {
+            self.entries.entry(uid).or_insert_with(|| Entry { observed, ..Entry::default() });
+        }
+    }
+
+    /// A later survey, begun at `mark`: the Services of which it saw something else than was known. They are doubtful
+    /// now.
+    pub(super) fn compared(&mut self, mark: u64, found: &BTreeMap<String, Observed>) -> BTreeSet<String> {
+        self.changes += 1;
+        let mut differ = BTreeSet::new();
+        for (uid, entry) in &mut self.entries {
+            let nothing = Observed::default();
+            let seen = found.get(uid).unwrap_or(&nothing);
+            if entry.changed <= mark && !entry.doubtful && !entry.observed.looks_like(seen) {
+                entry.doubt(seen.clues());
+                differ.insert(uid.clone());
+            }
+        }
+        for (uid, seen) in found {
+            if !self.entries.contains_key(uid) {
+                let entry = Entry { observed: seen.clone(), ..Entry::default() };
+                self.entries.insert(uid.clone(), entry);
+                differ.insert(uid.clone());
+            }
+        }
+        differ
+    }
+
+    /// All that there is of a Service.
+    pub(super) fn learn(&mut self, uid: &str, observed: Observed) {
+        self.changes += 1;
+        if observed == Observed::default() && self.surveyed {
+            self.entries.remove(uid);
+            return;
+        }
+        let entry = Entry { observed, whole: true, changed: self.changes, ..Entry::default() };
+        self.entries.insert(uid.to_owned(), entry);
+    }
+
+    /// A call of ours succeeded.
+    pub(super) fn take(&mut self, uid: &str, action: &Action, made: Made) {
+        self.changes += 1;
+        let entry =
+            self.entries.entry(uid.to_owned()).or_insert_with(|| Entry { whole: true, ..Entry::default() });
+        entry.observed.take(action, made);
+        entry.changed = self.changes;
+    }
+
+    /// Nobody knows how a call ended; it may have made what the clues name.
+    pub(super) fn doubt(&mut self, uid: &str, clues: BTreeSet<Clue>) {
+        self.changes += 1;
+        let entry = self.entries.entry(uid.to_owned()).or_default();
+        entry.changed = self.changes;
+        entry.doubt(clues);
+    }
+}
+
+impl Entry {
+    fn doubt(&mut self, clues: BTreeSet<Clue>) {
+        self.doubtful = true;
+        self.doubts.extend(clues);
+    }
+
+    fn clues(&self) -> BTreeSet<Clue> {
+        self.observed.clues().into_iter().chain(self.doubts.clone()).collect()
+    }
+}
+
+impl Observed {
+    pub(super) fn clues(&self) -> BTreeSet<Clue> {
+        let balancers = self.balancers.iter().map(|balancer| Clue::BalancerArn(balancer.arn.clone()));
+        balancers.chain(self.groups.iter().map(|group| Clue::GroupArn(group.arn.clone()))).collect()
+    }
+
+    /// Whether a survey, which has neither listeners nor attributes nor targets, saw the same.
+    fn looks_like(&self, seen: &Self) -> bool {
+        let balancers = self.balancers.iter().map(|b| (&b.arn, &b.spec, b.failed));
+        let groups = self.groups.iter().map(|g| (&g.arn, &g.spec));
+        balancers.eq(seen.balancers.iter().map(|b| (&b.arn, &b.spec, b.failed)))
+            && groups.eq(seen.groups.iter().map(|g| (&g.arn, &g.spec)))
+    }
+}

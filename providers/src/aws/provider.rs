@@ -1,0 +1,213 @@
+//! The provider: what is known, planned, and carried out.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use penstock_crds::AwsParameters;
+use penstock_model::Protocol;
+
+use super::{
+    action::Action,
+    api::{Api, Calls, StaticCredentials},
+    apply::Applier,
+    ledger::{Known, Ledger},
+    observed::Observed,
+    planner,
+};
+use crate::{Built, Capabilities, Desired, Owner, Plan, Provider, ProviderError, Step};
+
+/// Listeners of one network load balancer (AWS's quota).
+const MOST_PORTS: usize = 50;
+
+/// One VPC of an account, as this cluster sees it: the calls and what is remembered, shared by the classes that name
+/// the same. Two of them would not know of each other's changes.
+#[derive(Clone)]
+pub struct AwsAccount(Arc<Account>);
+
+struct Account {
+    scope: AwsParameters,
+    api: Api,
+    ledger: Mutex<Ledger>,
+    /// Held by who surveys: the others wait for what it finds.
+    surveying: tokio::sync::Mutex<()>,
+}
+
+/// The provider `aws`, for one class.
+pub struct AwsProvider {
+    parameters: AwsParameters,
+    account: Arc<Account>,
+}
+
+impl fmt::Debug for AwsProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AwsProvider").field("parameters", &self.parameters).finish_non_exhaustive()
+    }
+}
+
+impl AwsAccount {
+    /// What a class names. Without credentials of its own it uses what the SDK finds: environment, web identity,
+    /// container or instance role. No call is made before it is needed.
+    pub async fn new(parameters: &AwsParameters, credentials: Option<StaticCredentials>) -> Self {
+        Self::with(parameters, Api::new(parameters, credentials).await)
+    }
+
+    fn with(parameters: &AwsParameters, api: Api) -> Self {
+        let (scope, ledger, surveying) =
+            (parameters.clone(), Mutex::default(), tokio::sync::Mutex::default());
+        Self(Arc::new(Account { scope, api, ledger, surveying }))
+    }
+
+    /// Classes of the same identity share an account.
+    #[must_use]
+    pub fn identity(parameters: &AwsParameters) -> String {
+        let AwsParameters { region, vpc_id, cluster_name, endpoint_url, credentials_secret, .. } = parameters;
+        format!("aws {region} {vpc_id} {cluster_name} {endpoint_url:?} {credentials_secret:?}")
+    }
+
+    /// How often each call was made since the beginning, by the API's name for it.
+    #[must_use]
+    pub fn calls(&self) -> Calls {
+        self.0.api.calls()
+    }
+}
+
+impl Account {
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Once for all Services; whoever comes meanwhile waits.
+    async fn survey(&self, uid: &str) -> Result<Known, ProviderError> {
+        let _alone = self.surveying.lock().await;
+        let known = self.ledger().known(uid);
+        if known != Known::Nothing {
+            return Ok(known);
+        }
+        let found = self.api.survey(&self.scope).await?;
+        let mut ledger = self.ledger();
+        ledger.surveyed(found);
+        Ok(ledger.known(uid))
+    }
+
+    async fn sweep(&self) -> Result<BTreeSet<String>, ProviderError> {
+        let _alone = self.surveying.lock().await;
+        let mark = self.ledger().mark();
+        let found = self.api.survey(&self.scope).await?;
+        let mut ledger = self.ledger();
+        let differ = ledger.compared(mark, &found);
+        ledger.surveyed(found);
+        Ok(differ)
+    }
+}
+
+impl AwsProvider {
+    /// The provider of a class in its account.
+    #[must_use]
+    pub fn new(parameters: &AwsParameters, account: &AwsAccount) -> Self {
+        Self { parameters: parameters.clone(), account: Arc::clone(&account.0) }
+    }
+
+    /// For plans alone: every call would fail.
+    #[must_use]
+    pub fn for_planning(parameters: &AwsParameters) -> Self {
+        Self::new(parameters, &AwsAccount::with(parameters, Api::without_credentials(parameters)))
+    }
+
+    /// The same with other parameters: of another class in the same account.
+    #[must_use]
+    pub fn with_parameters(&self, parameters: &AwsParameters) -> Self {
+        Self { parameters: parameters.clone(), account: Arc::clone(&self.account) }
+    }
+
+    /// As [`AwsAccount::calls`].
+    #[must_use]
+    pub fn calls(&self) -> Calls {
+        self.account.api.calls()
+    }
+
+    /// Looks at everything that this cluster has, in bulk; returns the UIDs of the Services that have something else
+    /// than was known.
+    ///
+    /// # Errors
+    /// As AWS fails.
+    pub async fn sweep(&self) -> Result<BTreeSet<String>, ProviderError> {
+        self.account.sweep().await
+    }
+}
+
+impl Provider for AwsProvider {
+    type Action = Action;
+    type Observed = Observed;
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            provider: "aws",
+            protocols: vec![Protocol::Tcp, Protocol::Udp],
+            mixed_protocols: true,
+            max_ports: Some(MOST_PORTS),
+            creates_outside: true,
+            sends_to_nodes: true,
+        }
+    }
+
+    async fn observe(&self, owner: &Owner) -> Result<Observed, ProviderError> {
+        let uid = &owner.uid;
+        let known = self.account.ledger().known(uid);
+        let known = if known == Known::Nothing { self.account.survey(uid).await? } else { known };
+        let observed = match known {
+            Known::Whole(observed) if !observed.may_change_by_itself() => return Ok(observed),
+            Known::Whole(observed) => self.account.api.look(&self.parameters, uid, observed.clues()).await?,
+            Known::Nothing => return Err(ProviderError::Retryable("AWS was not surveyed".to_owned())),
+            Known::Outline(mut observed) => {
+                self.account.api.complete(&mut observed).await?;
+                observed
+            }
+            Known::Doubtful(clues) => self.account.api.look(&self.parameters, uid, clues).await?,
+        };
+        self.account.ledger().learn(uid, observed.clone());
+        Ok(observed)
+    }
+
+    fn plan(
+        &self,
+        owner: &Owner,
+        desired: Option<&Desired>,
+        observed: &Observed,
+    ) -> Result<Plan<Action>, ProviderError> {
+        planner::plan(&self.parameters, owner, desired, observed)
+    }
+
+    async fn apply(&self, owner: &Owner, step: &Step<Action>) -> Result<(), ProviderError> {
+        let (uid, action) = (&owner.uid, &step.action);
+        let observed = self.account.ledger().last(uid);
+        observed.check_owned(&self.parameters, owner)?;
+        let applier =
+            Applier { api: &self.account.api, parameters: &self.parameters, owner, observed: &observed };
+        let result = applier.apply(action).await;
+        let mut ledger = self.account.ledger();
+        match result {
+            // What it is made of has to be looked at.
+            Ok(_) if matches!(action, Action::Adopt { .. }) => ledger.doubt(uid, action.clues()),
+            Ok(made) => ledger.take(uid, action, made),
+            Err(error) => {
+                if leaves_doubt(&error) {
+                    ledger.doubt(uid, action.clues());
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn built(&self, observed: &Observed) -> Built {
+        observed.built()
+    }
+}
+
+/// Whether the call may have done something, or the world is not as it was taken for.
+fn leaves_doubt(error: &ProviderError) -> bool {
+    matches!(error, ProviderError::Retryable(_) | ProviderError::Conflict(_) | ProviderError::NotFound(_))
+}
