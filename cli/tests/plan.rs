@@ -135,3 +135,44 @@ async fn a_balancer_outside_is_planned_from_its_record_without_a_call() {
         plan_text(&removal)
     );
 }
+
+#[tokio::test]
+async fn a_balancer_of_aws_is_planned_without_a_call_and_bad_annotations_are_told() {
+    let aws = class(
+        "cloud",
+        json!({"provider": "aws", "aws": {"region": "eu-central-1", "vpcId": "vpc-1", "clusterName": "blue",
+            "internalSubnets": ["subnet-a", "subnet-b"]}}),
+    );
+    let mut new = service("web", json!({"loadBalancerClass": "penstock.dev/cloud"}));
+    let node = json!({"metadata": {"name": "n", "labels": {"role": "edge"}},
+        "spec": {"providerID": "aws:///eu-central-1a/i-1"}});
+    let other = json!({"metadata": {"name": "m"}, "spec": {"providerID": "aws:///eu-central-1a/i-2"}});
+    let key = |key: &str| format!("{}{key}", penstock_crds::AWS_PREFIX);
+    let labels = (key("target-node-labels"), "role=edge".to_owned());
+    new.metadata.annotations = Some([labels.clone()].into());
+    let all = |service: &Service| Objects {
+        classes: vec![aws.clone()],
+        nodes: [&node, &other].map(|node| serde_json::from_value(node.clone()).unwrap()).into(),
+        ..objects("Manual", vec![service.clone()])
+    };
+    let planned = plan(&new, all(&new)).await;
+    assert_eq!((planned.plans[0].provider.as_str(), planned.plans[0].calls), ("aws", 4));
+    assert_eq!(planned.plans[0].approval, Agreement::NotNeeded);
+    let shown = plan_text(&planned);
+    assert!(shown.contains("1. createTargetGroup") && shown.contains("id i-1"), "{shown}");
+    assert!(!shown.contains("i-2"), "{shown}");
+
+    new.metadata.annotations = Some([labels, (key("shceme"), "internal".to_owned())].into());
+    let Outcome::Refused { message, .. } = plan(&new, all(&new)).await.outcome else { panic!("planned") };
+    assert!(message.contains("aws-load-balancer-shceme is not known"), "{message}");
+
+    let slice = json!({
+        "metadata": {"name": "web-1", "namespace": "shop", "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"]}],
+        "ports": [{"name": "", "protocol": "TCP", "port": 8080}]
+    });
+    new.metadata.annotations = Some([(key("nlb-target-type"), "ip".to_owned())].into());
+    let all = Objects { slices: vec![serde_json::from_value(slice).unwrap()], ..all(&new) };
+    let shown = plan_text(&plan(&new, all).await);
+    assert!(shown.contains("id 10.0.0.1; port 8080"), "{shown}");
+}

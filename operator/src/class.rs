@@ -84,6 +84,11 @@ impl Classes {
         self.by_name.get(name)
     }
 
+    /// All, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &LoadBalancerClassSpec)> {
+        self.by_name.iter()
+    }
+
     /// Whether some class has this provider.
     #[must_use]
     pub(crate) fn has_provider(&self, provider: ProviderKind) -> bool {

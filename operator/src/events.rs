@@ -32,6 +32,8 @@ pub(crate) enum Happening {
     UpdatedLoadBalancer,
     /// What the Service wants could not be had from its provider.
     SyncLoadBalancerFailed,
+    /// Its balancer is not as it was left.
+    DriftDetected,
     /// There is no node to send to.
     UnAvailableLoadBalancer,
     /// Its balancer is being taken down.
@@ -85,6 +87,7 @@ impl Happening {
             Self::AllocationFailed
             | Self::ClearAssignment
             | Self::SyncLoadBalancerFailed
+            | Self::DriftDetected
             | Self::UnAvailableLoadBalancer
             | Self::DeleteLoadBalancerFailed
             | Self::ApprovalRequired

@@ -58,6 +58,15 @@ impl Execution<'_> {
         Err(ProviderError::Retryable("the plan did not converge".to_owned()))
     }
 
+    /// What a pass would do. Changes nothing.
+    ///
+    /// # Errors
+    /// As the provider fails.
+    pub(crate) async fn examine(&self, desired: &Desired) -> Result<Plan<Value>, ProviderError> {
+        let observed = self.measured("observe", self.provider.observe(self.owner)).await?;
+        self.provider.plan(self.owner, Some(desired), &observed)
+    }
+
     /// What would wait for approval on the way to nothing. Changes nothing.
     ///
     /// # Errors

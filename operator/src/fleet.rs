@@ -195,7 +195,7 @@ fn parameters(class: &LoadBalancerClassSpec) -> String {
 }
 
 /// Whose calls are counted together, and whose credentials are the same.
-fn identity(class: &LoadBalancerClassSpec) -> String {
+pub(crate) fn identity(class: &LoadBalancerClassSpec) -> String {
     if let Some(parameters) = &class.aws {
         return AwsAccount::identity(parameters);
     }

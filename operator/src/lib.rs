@@ -14,6 +14,7 @@ mod backoff;
 mod class;
 mod configuration;
 mod departure;
+mod drift;
 mod endpoints;
 mod events;
 mod execution;

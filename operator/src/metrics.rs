@@ -1,13 +1,13 @@
 //! What the operator measures of itself.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use penstock_model::{Family, ObjectKey};
-use penstock_providers::pool::PoolUsage;
+use penstock_providers::{AnyProvider, pool::PoolUsage};
 use penstock_runtime::Telemetry;
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -31,6 +31,13 @@ struct Call {
     provider: &'static str,
     call: &'static str,
     outcome: &'static str,
+}
+
+/// A call of a provider's API.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ApiCall {
+    provider: &'static str,
+    call: &'static str,
 }
 
 /// One family of one pool.
@@ -57,6 +64,9 @@ pub(crate) struct Metrics {
     reconciles: Labelled<Outcome, Counter>,
     durations: Labelled<Outcome, Histogram>,
     calls: Labelled<Call, Histogram>,
+    api_calls: Labelled<ApiCall, Counter>,
+    /// What providers had counted when they were last asked, by whose calls they are.
+    counted: Arc<Mutex<HashMap<(String, &'static str), u64>>>,
     writes: Counter,
     waiting: Gauge,
     free: Labelled<PoolFamily, Gauge>,
@@ -73,6 +83,8 @@ impl Metrics {
             reconciles: Labelled::default(),
             durations: Labelled::new_with_constructor(durations),
             calls: Labelled::new_with_constructor(durations),
+            api_calls: Labelled::default(),
+            counted: Arc::default(),
             writes: Counter::default(),
             waiting: Gauge::default(),
             free: Labelled::default(),
@@ -93,6 +105,8 @@ impl Metrics {
             let provider = registry.sub_registry_with_prefix("provider");
             let help = "Time of a provider's calls by outcome";
             provider.register("call_duration_seconds", help, metrics.calls.clone());
+            let help = "Calls of the APIs that providers use, by their names there";
+            provider.register("api_calls", help, metrics.api_calls.clone());
             let pool = registry.sub_registry_with_prefix("pool");
             pool.register("addresses_free", "Free addresses of a pool", metrics.free.clone());
         });
@@ -112,6 +126,18 @@ impl Metrics {
         took: Duration,
     ) {
         self.calls.get_or_create(&Call { provider, call, outcome }).observe(took.as_secs_f64());
+    }
+
+    /// Takes over what a provider has counted; `whose` are those who share its calls.
+    pub(crate) fn called_api(&self, whose: &str, provider: &dyn AnyProvider) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        for (call, count) in provider.calls() {
+            let before = counted.insert((whose.to_owned(), call), count).unwrap_or_default();
+            // One that was made anew begins at zero.
+            let new = count.checked_sub(before).unwrap_or(count);
+            let labels = ApiCall { provider: provider.capabilities().provider, call };
+            self.api_calls.get_or_create(&labels).inc_by(new);
+        }
     }
 
     /// A Service waits for this reason, or could not be looked at because of it.

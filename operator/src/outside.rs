@@ -7,17 +7,19 @@ use std::{sync::PoisonError, time::Instant};
 use k8s_openapi::{api::core::v1::Service, jiff::Timestamp};
 use kube::{Api, Resource, runtime::controller::Action};
 use penstock_crds::{
-    ALLOCATED_FROM, APPROVED_PLAN, Approval, LoadBalancer, LoadBalancerClassSpec, LoadBalancerSpec,
-    LoadBalancerStatus, PendingPlan, ProviderKind, Reason,
+    ALLOCATED_FROM, APPROVED_PLAN, Approval, DriftPolicy, LoadBalancer, LoadBalancerClassSpec,
+    LoadBalancerSpec, LoadBalancerStatus, PendingPlan, ProviderKind, Reason,
 };
 use penstock_model::ObjectKey;
-use penstock_providers::{Built, Desired, Owner, ProviderError, fingerprint};
+use penstock_providers::{Built, Desired, Owner, Plan, ProviderError, fingerprint};
+use serde_json::Value;
 
 use crate::{
     approval::{Consent, pending, question},
     class::{is_marked, served_by},
     events::Happening,
     execution::Outcome,
+    fleet::identity,
     intent::{Wanted, still_wants},
     reconcile::{Context, RECHECK, ReconcileError, asking, of_service, owner},
     record::{self, Verdict},
@@ -41,7 +43,7 @@ impl Context {
         let wish =
             wish.map_err(|e| ReconcileError::provider(key)(ProviderError::Retryable(e.to_string())))?;
         let settled = record.status.as_ref().and_then(|s| s.fingerprint.as_ref()) == Some(&wish);
-        if settled {
+        if settled && !self.is_to_repair(service, key, wanted).await {
             return self.settled(service, key, wanted, record::built(&record)).await;
         }
         if let Some(message) = record::refusal(&record, &wish) {
@@ -64,6 +66,46 @@ impl Context {
             Ok(outcome) => self.built_outside(service, key, wanted, &record, wish, outcome).await,
             Err(error) => self.failed_outside(service, key, &record, wish, error).await,
         }
+    }
+
+    /// Whether the balancer is to be brought back to what it was. Users hear what is different in any case.
+    async fn is_to_repair(&self, service: &Service, key: &ObjectKey, wanted: &Wanted) -> bool {
+        if wanted.class.drift == DriftPolicy::Ignore || !self.suspects.take(key) {
+            return false;
+        }
+        let plan = match self.examine(service, key, wanted).await {
+            Ok(plan) => plan,
+            // What is wrong there is said when the Service changes, or found by a later sweep.
+            Err(error) => {
+                tracing::warn!(%error, "could not look for drift, trying again later");
+                return false;
+            }
+        };
+        let reasons: Vec<&str> = plan.steps.iter().map(|step| step.reason.as_str()).collect();
+        if !reasons.is_empty() {
+            tracing::info!(?reasons, "its balancer is not as it was left");
+            self.events.tell(service, Happening::DriftDetected, reasons.join("; "));
+        }
+        !reasons.is_empty() && wanted.class.drift == DriftPolicy::Repair
+    }
+
+    async fn examine(
+        &self,
+        service: &Service,
+        key: &ObjectKey,
+        wanted: &Wanted,
+    ) -> Result<Plan<Value>, ProviderError> {
+        if let Some(error) = self.fleet.would_hear(&wanted.class, Instant::now()) {
+            return Err(error);
+        }
+        let provider = self.fleet.outside(&wanted.class).await?;
+        let (owner, consent) = (owner(service, key), Consent::Given);
+        let plan = self.execution(provider.as_ref(), &owner, &consent).examine(&wanted.desired).await;
+        self.metrics.called_api(&identity(&wanted.class), provider.as_ref());
+        if let Err(error) = &plan {
+            self.fleet.heard(&wanted.class, error, Instant::now());
+        }
+        plan
     }
 
     /// The finalizer is there before the first call outside.
@@ -143,6 +185,7 @@ impl Context {
         }
         let provider = self.fleet.outside(class).await?;
         let outcome = self.execution(provider.as_ref(), owner, consent).carry_out(desired).await;
+        self.metrics.called_api(&identity(class), provider.as_ref());
         if let Err(error) = &outcome {
             self.fleet.heard(class, error, Instant::now());
         }

@@ -21,6 +21,7 @@ use crate::{
     approval::{Consent, pending, question},
     backoff::Backoff,
     class::served_by,
+    drift::Suspects,
     events::{Events, Happening},
     execution::{Execution, Outcome},
     finding::{findings, news as new_findings, patch as findings_patch},
@@ -57,6 +58,8 @@ pub(crate) struct Context {
     /// What pools have left has changed.
     pub(crate) pools_used: Arc<Notify>,
     pub(crate) backoff: Backoff,
+    /// Services whose balancer may not be as it was left.
+    pub(crate) suspects: Suspects,
     /// Of records whose Service is gone.
     pub(crate) orphan_backoff: Backoff,
     pub(crate) events: Events,

@@ -30,6 +30,7 @@ use crate::{
     backoff::Backoff,
     configuration::Configuration,
     departure::Departures,
+    drift::{Suspects, look_for_drift},
     endpoints::Endpoints,
     events::Events,
     finding::Rules,
@@ -164,6 +165,7 @@ async fn control(
         sent_to_endpoints,
         pools_used,
         backoff: Backoff::default(),
+        suspects: Suspects::default(),
         orphan_backoff: Backoff::default(),
         events: Events::start(client.clone()),
         metrics,
@@ -177,7 +179,12 @@ async fn control(
         }
         ready();
         let triggers = Triggers { changes, woken, reader, writer };
-        tokio::join!(reconcile_all(context.clone(), triggers, stop), collect_orphans(context, stop));
+        let all = triggers.reader.clone();
+        tokio::join!(
+            reconcile_all(context.clone(), triggers, stop),
+            collect_orphans(context.clone(), stop),
+            look_for_drift(context, all, stop)
+        );
         Ok(())
     };
     tokio::select! {

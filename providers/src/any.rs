@@ -1,11 +1,11 @@
 //! Providers behind one type: actions and observations as JSON, so that several stand side by side.
 
-use std::{fmt::Debug, future::Future, pin::Pin};
+use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::Pin};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{Built, Capabilities, Desired, Owner, Plan, Provider, ProviderError, Step};
+use crate::{Built, Capabilities, Desired, Owner, Plan, Provider, ProviderError, Step, Sweep};
 
 /// An answer that is on its way.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ProviderError>> + Send + 'a>>;
@@ -32,6 +32,12 @@ pub trait AnyProvider: Send + Sync {
 
     /// As [`Provider::apply`].
     fn apply<'a>(&'a self, owner: &'a Owner, step: &'a Step<Value>) -> Answer<'a, ()>;
+
+    /// As [`Provider::sweep`].
+    fn sweep(&self) -> Answer<'_, Sweep>;
+
+    /// As [`Provider::calls`].
+    fn calls(&self) -> BTreeMap<&'static str, u64>;
 
     /// As [`Provider::built`].
     ///
@@ -65,6 +71,14 @@ impl<P: Provider> AnyProvider for P {
             let step = step.with_action(read(&step.action)?);
             Provider::apply(self, owner, &step).await
         })
+    }
+
+    fn sweep(&self) -> Answer<'_, Sweep> {
+        Box::pin(Provider::sweep(self))
+    }
+
+    fn calls(&self) -> BTreeMap<&'static str, u64> {
+        Provider::calls(self)
     }
 
     fn built(&self, observed: &Value) -> Result<Built, ProviderError> {

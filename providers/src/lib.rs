@@ -23,4 +23,4 @@ pub use desired::{
 };
 pub use error::ProviderError;
 pub use plan::{Plan, Risk, Step, fingerprint};
-pub use provider::{Built, IpMode, Owner, Provider};
+pub use provider::{Built, IpMode, Owner, Provider, Sweep};

@@ -1,6 +1,11 @@
 //! The trait that every provider implements.
 
-use std::{fmt::Debug, future::Future, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    future::Future,
+    net::IpAddr,
+};
 
 use penstock_crds::ProviderResource;
 use penstock_model::ObjectKey;
@@ -58,6 +63,15 @@ impl Built {
     }
 }
 
+/// What a look at everything that a provider has came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sweep {
+    /// It cannot look at everything at once: each Service is to be observed.
+    Each,
+    /// The UIDs of the Services that are worth a look: something of them differs, or it is their turn.
+    Of(BTreeSet<String>),
+}
+
 /// Provisions for Services. One task at a time works on a Service; `observe → plan → apply` is repeated
 /// until the plan is empty.
 pub trait Provider: Send + Sync + 'static {
@@ -95,6 +109,19 @@ pub trait Provider: Send + Sync + 'static {
         owner: &Owner,
         step: &Step<Self::Action>,
     ) -> impl Future<Output = Result<(), ProviderError>> + Send;
+
+    /// Looks for what is no longer as it was left, in as few calls as the API allows.
+    ///
+    /// # Errors
+    /// As the provider's API fails.
+    fn sweep(&self) -> impl Future<Output = Result<Sweep, ProviderError>> + Send {
+        async { Ok(Sweep::Each) }
+    }
+
+    /// How often each call of its API was made since it began, for the metrics; empty where nobody counts.
+    fn calls(&self) -> BTreeMap<&'static str, u64> {
+        BTreeMap::new()
+    }
 
     /// What the status should say.
     fn built(&self, observed: &Self::Observed) -> Built;

@@ -16,6 +16,8 @@ use super::{
 pub(super) struct Ledger {
     surveyed: bool,
     entries: HashMap<String, Entry>,
+    /// The last of those that had their turn.
+    turn: String,
     /// Counts changes, so that a survey that began before one does not undo it.
     changes: u64,
 }
@@ -79,6 +81,10 @@ impl Ledger {
     pub(super) fn compared(&mut self, mark: u64, found: &BTreeMap<String, Observed>) -> BTreeSet<String> {
         self.changes += 1;
         let mut differ = BTreeSet::new();
+        // Without a survey before it there is nothing to compare with.
+        if !self.surveyed {
+            return differ;
+        }
         for (uid, entry) in &mut self.entries {
             let nothing = Observed::default();
             let seen = found.get(uid).unwrap_or(&nothing);
@@ -95,6 +101,23 @@ impl Ledger {
             }
         }
         differ
+    }
+
+    /// So many Services, after those that had their turn before, are doubtful now: what a survey does not tell is looked
+    /// at again.
+    pub(super) fn take_turns(&mut self, count: usize) -> BTreeSet<String> {
+        let mut all: Vec<String> = self.entries.keys().cloned().collect();
+        all.sort_unstable();
+        let start = all.partition_point(|uid| *uid <= self.turn);
+        all.rotate_left(start);
+        all.truncate(count);
+        self.turn = all.last().cloned().unwrap_or_default();
+        for uid in &all {
+            if let Some(entry) = self.entries.get_mut(uid).filter(|entry| entry.whole) {
+                entry.doubtful = true;
+            }
+        }
+        all.into_iter().collect()
     }
 
     /// All that there is of a Service.
@@ -149,5 +172,107 @@ impl Observed {
         let groups = self.groups.iter().map(|g| (&g.arn, &g.spec));
         balancers.eq(seen.balancers.iter().map(|b| (&b.arn, &b.spec, b.failed)))
             && groups.eq(seen.groups.iter().map(|g| (&g.arn, &g.spec)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::{
+        IpAddressType, Scheme,
+        spec::{BalancerSpec, SubnetSpec},
+    };
+
+    fn create(name: &str) -> Action {
+        Action::CreateLoadBalancer {
+            spec: BalancerSpec {
+                name: name.into(),
+                scheme: Scheme::Internal,
+                ip_address_type: IpAddressType::Ipv4,
+                subnets: vec![SubnetSpec::plain("subnet-a")],
+                security_groups: BTreeSet::new(),
+                tags: crate::aws::Pairs::new(),
+            },
+        }
+    }
+
+    fn made(arn: &str) -> Made {
+        Made { arn: arn.into(), ..Made::default() }
+    }
+
+    fn seen(arn: &str) -> Observed {
+        let mut observed = Observed::default();
+        observed.take(&create(arn), made(arn));
+        observed
+    }
+
+    fn survey(all: &[&str]) -> BTreeMap<String, Observed> {
+        all.iter().map(|uid| ((*uid).to_owned(), seen(uid))).collect()
+    }
+
+    #[test]
+    fn nothing_is_known_before_a_survey_and_all_after_it() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.known("a"), Known::Nothing);
+        ledger.surveyed(survey(&["a"]));
+        assert_eq!(ledger.known("a"), Known::Outline(seen("a")));
+        assert_eq!(ledger.known("new"), Known::Whole(Observed::default()));
+        ledger.learn("a", seen("a"));
+        assert_eq!(ledger.known("a"), Known::Whole(seen("a")));
+    }
+
+    #[test]
+    fn what_our_calls_make_is_known_without_asking() {
+        let mut ledger = Ledger::default();
+        ledger.surveyed(BTreeMap::new());
+        ledger.take("a", &create("a"), made("a"));
+        assert_eq!(ledger.known("a"), Known::Whole(seen("a")));
+        ledger.take("a", &Action::DeleteLoadBalancer { balancer: "a".into() }, Made::default());
+        assert_eq!(ledger.known("a"), Known::Whole(Observed::default()));
+    }
+
+    #[test]
+    fn after_a_call_whose_end_nobody_knows_what_it_may_have_made_is_looked_for() {
+        let mut ledger = Ledger::default();
+        ledger.surveyed(survey(&["a"]));
+        ledger.doubt("a", create("b").clues());
+        let clues = BTreeSet::from([Clue::BalancerArn("a".into()), Clue::BalancerName("b".into())]);
+        assert_eq!(ledger.known("a"), Known::Doubtful(clues));
+        ledger.learn("a", Observed::default());
+        assert_eq!(ledger.known("a"), Known::Whole(Observed::default()), "gone, and no doubt is left");
+    }
+
+    #[test]
+    fn a_sweep_names_who_has_something_else_and_what_changed_meanwhile_counts_more() {
+        let mut ledger = Ledger::default();
+        ledger.surveyed(survey(&["gone", "same"]));
+        let mark = ledger.mark();
+        ledger.take("new", &create("new"), made("new"));
+        let differ = ledger.compared(mark, &survey(&["same", "stranger"]));
+        assert_eq!(differ, BTreeSet::from(["gone".to_owned(), "stranger".to_owned()]));
+        assert_eq!(ledger.known("new"), Known::Whole(seen("new")), "the survey began before it");
+        assert!(matches!(ledger.known("gone"), Known::Doubtful(_)));
+        let again = ledger.compared(ledger.mark(), &survey(&["same", "stranger", "new"]));
+        assert!(again.is_empty(), "{again:?}");
+    }
+
+    #[test]
+    fn a_sweep_that_is_the_first_survey_names_nobody() {
+        let mut ledger = Ledger::default();
+        assert!(ledger.compared(ledger.mark(), &survey(&["a"])).is_empty());
+        ledger.surveyed(survey(&["a"]));
+        assert_eq!(ledger.known("a"), Known::Outline(seen("a")));
+    }
+
+    #[test]
+    fn everybody_has_a_turn() {
+        let mut ledger = Ledger::default();
+        ledger.surveyed(survey(&["a", "b", "c"]));
+        ledger.learn("c", seen("c"));
+        let turns = |ledger: &mut Ledger| ledger.take_turns(2).into_iter().collect::<Vec<_>>();
+        assert_eq!(turns(&mut ledger), ["a", "b"]);
+        assert_eq!(turns(&mut ledger), ["a", "c"]);
+        assert!(matches!(ledger.known("c"), Known::Doubtful(_)));
+        assert_eq!(turns(&mut ledger), ["b", "c"]);
     }
 }

@@ -17,7 +17,7 @@ use super::{
     observed::Observed,
     planner,
 };
-use crate::{Built, Capabilities, Desired, Owner, Plan, Provider, ProviderError, Step};
+use crate::{Built, Capabilities, Desired, Owner, Plan, Provider, ProviderError, Step, Sweep};
 
 /// Listeners of one network load balancer (AWS's quota).
 const MOST_PORTS: usize = 50;
@@ -34,6 +34,9 @@ struct Account {
     /// Held by who surveys: the others wait for what it finds.
     surveying: tokio::sync::Mutex<()>,
 }
+
+/// The Services that are looked at closely in each sweep.
+const TURNS: usize = 40;
 
 /// The provider `aws`, for one class.
 pub struct AwsProvider {
@@ -92,13 +95,16 @@ impl Account {
         Ok(ledger.known(uid))
     }
 
+    /// In bulk, but for listeners, attributes and targets, which only questions about each tell: a part of the Services
+    /// has its turn each time.
     async fn sweep(&self) -> Result<BTreeSet<String>, ProviderError> {
         let _alone = self.surveying.lock().await;
         let mark = self.ledger().mark();
         let found = self.api.survey(&self.scope).await?;
         let mut ledger = self.ledger();
-        let differ = ledger.compared(mark, &found);
+        let mut differ = ledger.compared(mark, &found);
         ledger.surveyed(found);
+        differ.extend(ledger.take_turns(TURNS));
         Ok(differ)
     }
 }
@@ -120,21 +126,6 @@ impl AwsProvider {
     #[must_use]
     pub fn with_parameters(&self, parameters: &AwsParameters) -> Self {
         Self { parameters: parameters.clone(), account: Arc::clone(&self.account) }
-    }
-
-    /// As [`AwsAccount::calls`].
-    #[must_use]
-    pub fn calls(&self) -> Calls {
-        self.account.api.calls()
-    }
-
-    /// Looks at everything that this cluster has, in bulk; returns the UIDs of the Services that have something else
-    /// than was known.
-    ///
-    /// # Errors
-    /// As AWS fails.
-    pub async fn sweep(&self) -> Result<BTreeSet<String>, ProviderError> {
-        self.account.sweep().await
     }
 }
 
@@ -200,6 +191,14 @@ impl Provider for AwsProvider {
             }
         }
         Ok(())
+    }
+
+    async fn sweep(&self) -> Result<Sweep, ProviderError> {
+        self.account.sweep().await.map(Sweep::Of)
+    }
+
+    fn calls(&self) -> Calls {
+        self.account.api.calls()
     }
 
     fn built(&self, observed: &Observed) -> Built {
