@@ -195,6 +195,20 @@ fn the_operator_reads_exactly_the_secrets_that_are_named() {
     assert_eq!(bound["subjects"][0]["name"], "penstock-operator");
 }
 
+#[test]
+fn only_the_operators_account_gets_the_annotations_that_give_it_a_role() {
+    let accounts = |objects: &[Value]| -> Vec<(String, Value)> {
+        let all = objects.iter().filter(|object| object["kind"] == "ServiceAccount");
+        let named = all.map(|o| (o["metadata"]["name"].to_string(), o["metadata"]["annotations"].clone()));
+        named.filter(|(_, annotations)| !annotations.is_null()).collect()
+    };
+    assert_eq!(accounts(&rendered(&[])), []);
+    let role = "operator.serviceAccountAnnotations.eks\\.amazonaws\\.com/role-arn=arn:aws:iam::1:role/a";
+    let annotated = accounts(&rendered(&["--set", role]));
+    let expected = serde_json::json!({"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/a"});
+    assert_eq!(annotated, [("\"penstock-operator\"".to_owned(), expected)]);
+}
+
 /// The legacy variant shares a lock with all others on the node, and opens raw sockets.
 #[test]
 fn mode_iptables_gets_what_it_needs() {

@@ -104,6 +104,10 @@ metadata:
   namespace: {{ .root.Release.Namespace }}
   labels:
     {{- include "penstock.labels" . | nindent 4 }}
+  {{- with .annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 automountServiceAccountToken: false
 {{- end }}
 
