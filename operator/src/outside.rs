@@ -55,6 +55,7 @@ impl Context {
         if let Some(pause) = self.backoff.held(key, &plea, Instant::now()) {
             return Ok(Action::requeue(pause));
         }
+        let record = self.unsettle(key, record).await?;
         let outcome = self.bring_about(service, key, wanted, &record).await;
         if let Err(error) = &outcome
             && !error.is_terminal()
@@ -66,6 +67,16 @@ impl Context {
             Ok(outcome) => self.built_outside(service, key, wanted, &record, wish, outcome).await,
             Err(error) => self.failed_outside(service, key, &record, wish, error).await,
         }
+    }
+
+    /// What is carried out in part is not what the record says: after a crash it must not pass for that, also if the
+    /// Service wants it back by then.
+    async fn unsettle(&self, key: &ObjectKey, record: LoadBalancer) -> Result<LoadBalancer, ReconcileError> {
+        let Some(status) = record.status.as_ref().filter(|status| status.fingerprint.is_some()) else {
+            return Ok(record);
+        };
+        let status = LoadBalancerStatus { fingerprint: None, ..status.clone() };
+        self.records.set_status(&record, &status).await.map_err(ReconcileError::api(key))
     }
 
     /// Whether the balancer is to be brought back to what it was. Users hear what is different in any case.

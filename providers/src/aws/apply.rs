@@ -104,10 +104,17 @@ impl Applier<'_> {
     async fn adopt(&self, arn: &str, tags: &super::reading::Pairs) -> Result<Option<Made>, ProviderError> {
         let absent = || {
             ProviderError::refused(format!(
-                "there is no load balancer {arn}: correct the annotation {AWS_ADOPT}"
+                "there is no network load balancer {arn}: correct the annotation {AWS_ADOPT}"
             ))
         };
-        let known = self.api.tags(&[arn.to_owned()]).await?.remove(arn).ok_or_else(absent)?;
+        let found = self.api.balancer(Some(arn.to_owned()), None).await?.pop().ok_or_else(absent)?;
+        if found.vpc_id != self.parameters.vpc_id {
+            return Err(ProviderError::refused(format!(
+                "load balancer {arn} is in {} and not in the class's VPC: correct the annotation {AWS_ADOPT}",
+                found.vpc_id
+            )));
+        }
+        let known = self.api.tags(&[arn.to_owned()]).await?.remove(arn).unwrap_or_default();
         tags::check_free(&known, self.parameters, self.owner, &format!("load balancer {arn}"))?;
         let request = self.api.client.add_tags().resource_arns(arn).set_tags(Some(conversion::tags(tags)));
         self.send("AddTags", Change, request.send()).await?;
@@ -174,17 +181,21 @@ impl Applier<'_> {
         if !duplicate {
             return Err(error);
         }
-        let found = self.api.look(self.parameters, &self.owner.uid, [clue.clone()]).await?;
-        if found != Observed::default() {
-            return Err(error);
-        }
-        let (what, name) = match &clue {
-            Clue::BalancerName(name) => ("load balancer", name),
-            Clue::GroupName(name) | Clue::BalancerArn(name) | Clue::GroupArn(name) => ("target group", name),
+        let (what, name, found) = match clue {
+            Clue::BalancerName(name) | Clue::BalancerArn(name) => {
+                let found = self.api.balancer(None, Some(name.clone())).await?;
+                ("load balancer", name, found.into_iter().map(|balancer| balancer.arn).next())
+            }
+            Clue::GroupName(name) | Clue::GroupArn(name) => {
+                let found = self.api.group(None, Some(name.clone())).await?;
+                ("target group", name, found.into_iter().map(|group| group.arn).next())
+            }
         };
-        Err(ProviderError::NotOwned(format!(
-            "there is a {what} {name:?} in the account that is not this Service's: it is left alone; choose another name, or remove it"
-        )))
+        // What was created just now may not be shown yet.
+        let Some(arn) = found else { return Err(ProviderError::Retryable(error.to_string())) };
+        let tags = self.api.tags(std::slice::from_ref(&arn)).await?.remove(&arn).unwrap_or_default();
+        tags::check(&tags, self.parameters, self.owner, &format!("{what} {name:?}"))?;
+        Err(error)
     }
 
     async fn create_listener(

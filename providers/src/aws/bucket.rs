@@ -17,13 +17,13 @@ pub(super) enum CallClass {
 impl CallClass {
     pub(super) const ALL: [Self; 3] = [Self::Describe, Self::Targets, Self::Change];
 
-    /// How many at once, and how many a second from then on. What AWS documents for describing, and is known for of
-    /// targets; nobody says what changes may be, so they are few.
+    /// How many at once, and how many a second from then on: what AWS documents for describing, and for the rest what its
+    /// own controller allows itself (`--aws-api-throttle`).
     fn limits(self) -> (f64, f64) {
         match self {
             Self::Describe => (40.0, 10.0),
-            Self::Targets => (8.0, 4.0),
-            Self::Change => (10.0, 4.0),
+            Self::Targets => (20.0, 4.0),
+            Self::Change => (40.0, 10.0),
         }
     }
 }

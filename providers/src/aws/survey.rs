@@ -173,7 +173,7 @@ impl Api {
         }
     }
 
-    async fn balancer(
+    pub(super) async fn balancer(
         &self,
         arn: Option<String>,
         name: Option<String>,
@@ -186,7 +186,11 @@ impl Api {
         self.or_nothing(found)
     }
 
-    async fn group(&self, arn: Option<String>, name: Option<String>) -> Result<Vec<Group>, ProviderError> {
+    pub(super) async fn group(
+        &self,
+        arn: Option<String>,
+        name: Option<String>,
+    ) -> Result<Vec<Group>, ProviderError> {
         let list = |item: Option<String>| item.map(|item| vec![item]);
         let request =
             self.client.describe_target_groups().set_target_group_arns(list(arn)).set_names(list(name));
