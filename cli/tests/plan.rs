@@ -156,7 +156,7 @@ async fn a_balancer_of_aws_is_planned_without_a_call_and_bad_annotations_are_tol
         ..objects("Manual", vec![service.clone()])
     };
     let planned = plan(&new, all(&new)).await;
-    assert_eq!((planned.plans[0].provider.as_str(), planned.plans[0].calls), ("aws", 4));
+    assert_eq!((planned.plans[0].provider.as_str(), planned.plans[0].calls), ("aws", 5));
     assert_eq!(planned.plans[0].approval, Agreement::NotNeeded);
     let shown = plan_text(&planned);
     assert!(shown.contains("1. createTargetGroup") && shown.contains("id i-1"), "{shown}");

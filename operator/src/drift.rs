@@ -16,8 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{class::served_by, fleet::identity, reconcile::Context};
 
-/// Between two sweeps, at least; at most twice as long, so that clusters of one account do not ask together.
-const INTERVAL: Duration = Duration::from_secs(15 * 60);
 /// Between two Services, where a provider is to be asked for each.
 const SPACING: Duration = Duration::from_millis(200);
 
@@ -43,16 +41,18 @@ impl Suspects {
 /// Classes that share calls and credentials, by name.
 type Classes = BTreeMap<String, LoadBalancerClassSpec>;
 
-/// Runs until it is told to stop.
+/// Runs until it is told to stop. Between two sweeps are at least `interval` and at most twice as much, so that clusters
+/// of one account do not ask together.
 pub(crate) async fn look_for_drift(
     context: Arc<Context>,
     services: Store<Service>,
+    interval: Duration,
     stop: &CancellationToken,
 ) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(INTERVAL.mul_f64(1.0 + fastrand::f64())) => {}
+            () = tokio::time::sleep(interval.mul_f64(1.0 + fastrand::f64())) => {}
         }
         let groups = {
             let world = context.world.read().unwrap_or_else(PoisonError::into_inner);

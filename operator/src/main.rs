@@ -1,6 +1,6 @@
 //! The operator's process.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use penstock_operator::{Options, leadership::Identity, run};
@@ -21,6 +21,10 @@ struct Flags {
     /// The cluster's DNS domain: an ExternalName Service must not point at itself.
     #[arg(long, default_value = "cluster.local")]
     cluster_domain: String,
+
+    /// Between two looks at everything that providers have built, in seconds, at least; at most twice as long.
+    #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
+    drift_interval: u64,
 }
 
 #[tokio::main]
@@ -28,11 +32,13 @@ async fn main() -> ExitCode {
     report_exit("penstock-operator", execute(Flags::parse()).await)
 }
 
-async fn execute(Flags { process, identity, cluster_domain }: Flags) -> anyhow::Result<()> {
+async fn execute(Flags { process, identity, cluster_domain, drift_interval }: Flags) -> anyhow::Result<()> {
     let _telemetry = init_telemetry(&process, "penstock-operator")?;
     let client = client().await?;
     let identity = identity.map_or_else(Identity::of_host, Ok)?;
     let http_address = process.http_address(9780);
-    let options = Options { namespace: process.namespace, http_address, identity, cluster_domain };
+    let drift_interval = Duration::from_secs(drift_interval);
+    let options =
+        Options { namespace: process.namespace, http_address, identity, cluster_domain, drift_interval };
     Ok(run(client, options, shutdown_on_signal()?).await?)
 }

@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use futures::{
@@ -63,6 +64,8 @@ pub struct Options {
     pub cluster_domain: String,
     /// Under which name this process leads.
     pub identity: Identity,
+    /// Between two looks for drift at providers, at least; at most twice as long.
+    pub drift_interval: Duration,
 }
 
 /// Why the operator ended.
@@ -113,7 +116,7 @@ struct Lead {
 
 /// Watches everything beside the Services. A stop lets the reconciliations under way end.
 async fn control(
-    Lead { client, gate, options: Options { namespace, cluster_domain, .. } }: Lead,
+    Lead { client, gate, options: Options { namespace, cluster_domain, drift_interval, .. } }: Lead,
     metrics: Metrics,
     ready: impl FnOnce(),
     stop: &CancellationToken,
@@ -183,7 +186,7 @@ async fn control(
         tokio::join!(
             reconcile_all(context.clone(), triggers, stop),
             collect_orphans(context.clone(), stop),
-            look_for_drift(context, all, stop)
+            look_for_drift(context, all, drift_interval, stop)
         );
         Ok(())
     };

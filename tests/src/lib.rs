@@ -35,11 +35,16 @@ use tokio_util::sync::CancellationToken;
 /// Bounds how long a broken operator is waited for; a working one takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// No test lasts as long.
+const DRIFT_INTERVAL: Duration = Duration::from_secs(900);
+
 /// An API server with our kinds, and an operator that can be stopped and started.
 pub struct Fixture {
     control_plane: ControlPlane,
     /// The administrator.
     pub client: Client,
+    /// How long operators that are started wait between two looks for drift.
+    pub drift_interval: Duration,
     operator: Option<(CancellationToken, JoinHandle<Result<(), OperatorError>>)>,
     _dir: tempfile::TempDir,
 }
@@ -53,7 +58,8 @@ impl Fixture {
         let dir = tempfile::tempdir()?;
         let control_plane = ControlPlane::start_on_loopback(dir.path()).await?;
         let client = control_plane.client().await?;
-        let fixture = Self { control_plane, client, operator: None, _dir: dir };
+        let fixture =
+            Self { control_plane, client, drift_interval: DRIFT_INTERVAL, operator: None, _dir: dir };
         fixture.apply(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/yaml"))?;
         apply_rbac(&fixture.control_plane, "operator")?;
         fixture.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
@@ -100,6 +106,7 @@ impl Fixture {
             cluster_domain: "cluster.local".into(),
             http_address,
             identity,
+            drift_interval: self.drift_interval,
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(penstock_operator::run(client, options, stop.clone()));

@@ -122,6 +122,7 @@ impl Fixture {
             namespace: "penstock-system".into(),
             http_address: SocketAddr::from(([127, 0, 0, 1], 0)),
             identity: identity.parse()?,
+            drift_interval: self.drift_interval,
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(penstock_operator::run(client, options, stop.clone()));

@@ -29,6 +29,11 @@ fn unknown(what: &str, name: &str) -> ProviderError {
 }
 
 impl Action {
+    /// Whether AWS may have answered with something that is not ours.
+    pub(super) fn creates(&self) -> bool {
+        matches!(self, Self::CreateLoadBalancer { .. } | Self::CreateTargetGroup { .. })
+    }
+
     /// What the call may have made although nobody knows how it ended.
     pub(super) fn clues(&self) -> BTreeSet<Clue> {
         match self {

@@ -17,13 +17,13 @@ pub(super) enum CallClass {
 impl CallClass {
     pub(super) const ALL: [Self; 3] = [Self::Describe, Self::Targets, Self::Change];
 
-    /// How many at once, and how many a second from then on: what AWS documents for describing, and for the rest what its
-    /// own controller allows itself (`--aws-api-throttle`).
+    /// How many at once, and how many a second from then on: what AWS documents for describing, and for the rest about
+    /// what its own controller allows itself (`--aws-api-throttle`).
     fn limits(self) -> (f64, f64) {
         match self {
             Self::Describe => (40.0, 10.0),
             Self::Targets => (20.0, 4.0),
-            Self::Change => (40.0, 10.0),
+            Self::Change => (20.0, 10.0),
         }
     }
 }

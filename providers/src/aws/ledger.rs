@@ -31,6 +31,8 @@ struct Entry {
     /// What may exist besides; something is doubtful as long as there is any.
     doubts: BTreeSet<Clue>,
     doubtful: bool,
+    /// What a call of ours created, or found: AWS answers the creation of what exists with it, whoever owns it.
+    unconfirmed: BTreeSet<String>,
     changed: u64,
 }
 
@@ -136,8 +138,34 @@ impl Ledger {
         self.changes += 1;
         let entry =
             self.entries.entry(uid.to_owned()).or_insert_with(|| Entry { whole: true, ..Entry::default() });
+        if action.creates() {
+            entry.unconfirmed.insert(made.arn.clone());
+        }
         entry.observed.take(action, made);
         entry.changed = self.changes;
+    }
+
+    /// The ARNs of what may be somebody else's.
+    pub(super) fn unconfirmed(&self, uid: &str) -> BTreeSet<String> {
+        self.entries.get(uid).map(|entry| entry.unconfirmed.clone()).unwrap_or_default()
+    }
+
+    /// These are the Service's.
+    pub(super) fn confirm(&mut self, uid: &str, arns: &BTreeSet<String>) {
+        if let Some(entry) = self.entries.get_mut(uid) {
+            entry.unconfirmed.retain(|arn| !arns.contains(arn));
+        }
+    }
+
+    /// These are not: as if they had never been seen.
+    pub(super) fn disown(&mut self, uid: &str, arns: &BTreeSet<String>) {
+        self.changes += 1;
+        if let Some(entry) = self.entries.get_mut(uid) {
+            entry.observed.balancers.retain(|balancer| !arns.contains(&balancer.arn));
+            entry.observed.groups.retain(|group| !arns.contains(&group.arn));
+            entry.unconfirmed.retain(|arn| !arns.contains(arn));
+            entry.changed = self.changes;
+        }
     }
 
     /// Nobody knows how a call ended; it may have made what the clues name.
@@ -262,6 +290,19 @@ mod tests {
         assert!(ledger.compared(ledger.mark(), &survey(&["a"])).is_empty());
         ledger.surveyed(survey(&["a"]));
         assert_eq!(ledger.known("a"), Known::Outline(seen("a")));
+    }
+
+    #[test]
+    fn what_a_creation_found_is_nobodys_until_its_tags_are_seen() {
+        let mut ledger = Ledger::default();
+        ledger.surveyed(BTreeMap::new());
+        ledger.take("a", &create("mine"), made("mine"));
+        ledger.take("a", &create("theirs"), made("theirs"));
+        assert_eq!(ledger.unconfirmed("a"), ["mine", "theirs"].map(ToOwned::to_owned).into());
+        ledger.confirm("a", &BTreeSet::from(["mine".to_owned()]));
+        ledger.disown("a", &BTreeSet::from(["theirs".to_owned()]));
+        assert_eq!(ledger.unconfirmed("a"), BTreeSet::new());
+        assert_eq!(ledger.known("a"), Known::Whole(seen("mine")));
     }
 
     #[test]

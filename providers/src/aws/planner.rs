@@ -44,7 +44,7 @@ pub(super) fn plan(
 
 pub(super) fn step(action: Action, reason: impl Into<String>, risk: Risk) -> Step<Action> {
     let calls = match &action {
-        // Its tags are read, ours are added, and what it is made of is looked at.
+        // It and its tags are looked at, ours are added.
         Action::Adopt { .. } => 3,
         _ => 1,
     };
@@ -201,7 +201,8 @@ impl<'a> Planner<'a> {
             [] => format!("the Service has no balancer yet: {}", ports.join(", ")),
             _ => "AWS cannot change the scheme of a balancer: it is replaced by another".to_owned(),
         };
-        steps.push(step(Action::CreateLoadBalancer { spec }, reason, Risk::Safe));
+        // Besides, one look at the tags of all that was created: see `AwsProvider::confirm`.
+        steps.push(Step { calls: 2, ..step(Action::CreateLoadBalancer { spec }, reason, Risk::Safe) });
         let attributes = Holder::Balancer.difference(&self.wanted.attributes, &Pairs::new());
         if !attributes.is_empty() {
             let reason = format!("the Service asks for {}", listed(&attributes));
@@ -211,6 +212,7 @@ impl<'a> Planner<'a> {
                 Risk::Safe,
             ));
         }
+        steps.extend(self.absent_groups().filter_map(group_attributes));
         steps.extend(listener_steps(None, self.wanted));
         for port in self.absent_groups() {
             steps.extend(target_changes(&port.group.name, &BTreeSet::new(), &port.targets));
@@ -227,13 +229,10 @@ impl<'a> Planner<'a> {
         for port in self.absent_groups() {
             let spec = port.group.clone();
             let (name, reason) = (spec.name.clone(), format!("port {} sends there", port.listener.port));
-            steps.push(step(Action::CreateTargetGroup { spec }, reason, Risk::Safe));
-            let attributes = port.holder().difference(&port.group_attributes, &Pairs::new());
-            if !attributes.is_empty() {
-                let (group, reason) = (name.clone(), format!("the Service asks for {}", listed(&attributes)));
-                steps.push(step(Action::SetTargetGroupAttributes { group, attributes }, reason, Risk::Safe));
-            }
+            let calls = if with_targets { 2 } else { 1 };
+            steps.push(Step { calls, ..step(Action::CreateTargetGroup { spec }, reason, Risk::Safe) });
             if with_targets {
+                steps.extend(group_attributes(port));
                 steps.extend(target_changes(&name, &BTreeSet::new(), &port.targets));
             }
         }
@@ -297,6 +296,16 @@ impl<'a> Planner<'a> {
         }
         Ok(())
     }
+}
+
+/// What a new group is told.
+fn group_attributes(port: &WantedPort) -> Option<Step<Action>> {
+    let attributes = port.holder().difference(&port.group_attributes, &Pairs::new());
+    if attributes.is_empty() {
+        return None;
+    }
+    let (group, reason) = (port.group.name.clone(), format!("the Service asks for {}", listed(&attributes)));
+    Some(step(Action::SetTargetGroupAttributes { group, attributes }, reason, Risk::Safe))
 }
 
 impl WantedPort {

@@ -15,7 +15,7 @@ use super::{
     apply::Applier,
     ledger::{Known, Ledger},
     observed::Observed,
-    planner,
+    planner, tags,
 };
 use crate::{Built, Capabilities, Desired, Owner, Plan, Provider, ProviderError, Step, Sweep};
 
@@ -55,6 +55,13 @@ impl AwsAccount {
     /// container or instance role. No call is made before it is needed.
     pub async fn new(parameters: &AwsParameters, credentials: Option<StaticCredentials>) -> Self {
         Self::with(parameters, Api::new(parameters, credentials).await)
+    }
+
+    /// The same without limits of its own: for endpoints that have none.
+    pub async fn without_limits(parameters: &AwsParameters, credentials: Option<StaticCredentials>) -> Self {
+        let mut api = Api::new(parameters, credentials).await;
+        api.limited = false;
+        Self::with(parameters, api)
     }
 
     fn with(parameters: &AwsParameters, api: Api) -> Self {
@@ -129,6 +136,36 @@ impl AwsProvider {
     }
 }
 
+impl AwsProvider {
+    /// AWS answers the creation of what exists under the name, with the same settings, as if it had created it, whoever
+    /// owns it (aws-load-balancer-controller 2533, 3027). One look at the tags of all that was created, before anything
+    /// else is done with it.
+    ///
+    /// # Errors
+    /// [`ProviderError::NotOwned`].
+    async fn confirm(&self, owner: &Owner) -> Result<(), ProviderError> {
+        let unconfirmed = self.account.ledger().unconfirmed(&owner.uid);
+        if unconfirmed.is_empty() {
+            return Ok(());
+        }
+        let tags = self.account.api.tags_of_new(&unconfirmed).await?;
+        let (mut ours, mut foreign, mut first) = (BTreeSet::new(), BTreeSet::new(), None);
+        for (arn, said) in tags {
+            match tags::check(&said, &self.parameters, owner, &format!("{arn}, which has its name,")) {
+                Ok(()) => ours.insert(arn),
+                Err(error) => {
+                    first.get_or_insert(error);
+                    foreign.insert(arn)
+                }
+            };
+        }
+        let mut ledger = self.account.ledger();
+        ledger.confirm(&owner.uid, &ours);
+        ledger.disown(&owner.uid, &foreign);
+        first.map_or(Ok(()), Err)
+    }
+}
+
 impl Provider for AwsProvider {
     type Action = Action;
     type Observed = Observed;
@@ -173,6 +210,9 @@ impl Provider for AwsProvider {
 
     async fn apply(&self, owner: &Owner, step: &Step<Action>) -> Result<(), ProviderError> {
         let (uid, action) = (&owner.uid, &step.action);
+        if !action.creates() {
+            self.confirm(owner).await?;
+        }
         let observed = self.account.ledger().last(uid);
         observed.check_owned(&self.parameters, owner)?;
         let applier =

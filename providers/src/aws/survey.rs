@@ -1,6 +1,9 @@
 //! What is asked of AWS: everything of the cluster in bulk, or what there is of one Service.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use aws_sdk_elasticloadbalancingv2::types as sdk;
 use penstock_crds::AwsParameters;
@@ -23,6 +26,10 @@ const PAGE: i32 = 400;
 const TAGGED: usize = 20;
 /// How the names of our target groups begin: those of others need not be asked for their tags.
 const OUR_GROUPS: &str = "k8s-";
+
+/// How long to wait for what AWS does not show yet, and how often before somebody else has a turn.
+const UNSEEN: Duration = Duration::from_secs(1);
+const LOOKS: u32 = 3;
 
 /// Balancers or groups to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,6 +112,29 @@ impl Api {
             }
         }
         Ok(all)
+    }
+
+    /// Of what was created just now, which AWS may not show at once.
+    pub(super) async fn tags_of_new(
+        &self,
+        arns: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Pairs>, ProviderError> {
+        let all: Vec<String> = arns.iter().cloned().collect();
+        let mut found = BTreeMap::new();
+        for chunk in all.chunks(TAGGED) {
+            for attempt in 0.. {
+                match self.tags_of(chunk).await {
+                    Ok(tags) if chunk.iter().all(|arn| tags.contains_key(arn)) => {
+                        found.extend(tags);
+                        break;
+                    }
+                    Err(failure) if !failure.is_not_found() => return Err(self.error(Describe, failure)),
+                    _ if attempt == LOOKS => return Err(ProviderError::Pending(UNSEEN)),
+                    _ => tokio::time::sleep(UNSEEN).await,
+                }
+            }
+        }
+        Ok(found)
     }
 
     async fn tags_of(&self, arns: &[String]) -> Result<BTreeMap<String, Pairs>, Failure> {
@@ -214,7 +244,17 @@ impl Api {
                 }
             }
         }
+        for listener in &mut listeners {
+            listener.attributes = Some(self.listener_attributes(&listener.arn).await?);
+        }
         Ok(listeners)
+    }
+
+    async fn listener_attributes(&self, arn: &str) -> Result<Pairs, ProviderError> {
+        let request = self.client.describe_listener_attributes().listener_arn(arn);
+        let answer = self.ask("DescribeListenerAttributes", request.send()).await?;
+        let pair = |a: &sdk::ListenerAttribute| Some((a.key.clone()?, a.value.clone().unwrap_or_default()));
+        Ok(answer.attributes().iter().filter_map(pair).collect())
     }
 
     async fn balancer_attributes(&self, arn: &str) -> Result<Pairs, ProviderError> {

@@ -25,10 +25,12 @@ fn name(action: &Action) -> String {
 }
 
 #[test]
-fn a_balancer_of_one_port_is_four_calls_and_each_attribute_that_differs_one_more() {
+fn a_balancer_of_one_port_is_five_calls_and_each_that_sets_attributes_one_more() {
     let least = ["createTargetGroup", "createLoadBalancer", "createListener", "register"];
     assert_eq!(first("tcp/80"), least);
-    let wish = Wish::of("tcp/80 @cross-zone-load-balancing-enabled=true @proxy-protocol=*");
+    let wish = Wish::of(
+        "tcp/80 @cross-zone-load-balancing-enabled=true @attributes=deletion_protection.enabled=true",
+    );
     let plan = plan(&wish.parameters, Some(&wish.desired), &Observed::default()).unwrap();
     assert_eq!(plan.calls(), 6);
 }

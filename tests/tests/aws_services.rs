@@ -1,0 +1,213 @@
+//! The life of Services with network load balancers of AWS, on a real API server, by the endpoint that stands for AWS.
+
+#![allow(clippy::unwrap_used)] // a test may panic
+
+use std::time::Duration;
+
+use anyhow::Result;
+use k8s_openapi::api::{
+    core::v1::{Node, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use penstock_crds::{AWS_PREFIX, LoadBalancerClass};
+use penstock_e2e::wait::{Look, until};
+use penstock_tests::{
+    Fixture,
+    aws_endpoint::{ACCESS_KEY, AwsEndpoint, REGION, Store, VPC},
+};
+use serde_json::{Value, json};
+
+/// Bounds how long a broken operator is waited for.
+const LIMIT: Duration = Duration::from_secs(60);
+
+struct Lab {
+    fixture: Fixture,
+    aws: AwsEndpoint,
+}
+
+impl Lab {
+    async fn new(drift_interval: Duration) -> Result<Self> {
+        let (mut fixture, aws) = (Fixture::start().await?, AwsEndpoint::start().await?);
+        fixture.drift_interval = drift_interval;
+        fixture.kubectl(&[
+            "create",
+            "secret",
+            "generic",
+            "aws",
+            "--namespace=penstock-system",
+            &format!("--from-literal=accessKeyId={ACCESS_KEY}"),
+            "--from-literal=secretAccessKey=s3cret",
+        ])?;
+        let right =
+            ["--verb=get", "--resource=secrets", "--resource-name=aws", "--namespace=penstock-system"];
+        fixture.kubectl(&[&["create", "role", "aws-secret"], &right[..]].concat())?;
+        let account = "--serviceaccount=penstock-system:penstock-operator";
+        let names = ["--role=aws-secret", account, "--namespace=penstock-system"];
+        fixture.kubectl(&[&["create", "rolebinding", "aws-secret"], &names[..]].concat())?;
+        let parameters = json!({"region": REGION, "vpcId": VPC, "clusterName": "blue", "endpointUrl": aws.url(),
+            "internalSubnets": ["subnet-a", "subnet-b"], "publicSubnets": ["subnet-a", "subnet-b"],
+            "credentialsSecret": "aws"});
+        fixture.class_of("nlb", json!({"provider": "aws", "aws": parameters})).await?;
+        let lab = Self { fixture, aws };
+        lab.node(1).await?;
+        Ok(lab)
+    }
+
+    async fn node(&self, number: u8) -> Result<()> {
+        let api: Api<Node> = Api::all(self.fixture.client.clone());
+        let spec = json!({"providerID": format!("aws:///{REGION}a/i-0123456789abcde{number:02x}")});
+        let object = json!({"metadata": {"name": format!("n{number}")}, "spec": spec});
+        api.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
+        Ok(())
+    }
+
+    async fn service(&self, name: &str, annotations: Value) -> Result<()> {
+        let object = json!({"metadata": {"annotations": annotations},
+            "spec": {"loadBalancerClass": "penstock.dev/nlb"}});
+        self.fixture.service_in("default", name, object).await?;
+        Ok(())
+    }
+
+    /// Waits until AWS has what is wanted; shows what it has instead.
+    async fn aws(&self, what: &str, wanted: impl Fn(&Store) -> bool) -> Result<()> {
+        until(what, LIMIT, || async {
+            let store = self.aws.store();
+            Ok(if wanted(&store) { Look::Ready(()) } else { Look::NotYet(store.summary().to_string()) })
+        })
+        .await
+    }
+
+    /// Waits until the record says that all is carried out.
+    async fn settled(&self, name: &str) -> Result<()> {
+        let api: Api<penstock_crds::LoadBalancer> = Api::default_namespaced(self.fixture.client.clone());
+        until(&format!("LoadBalancer {name} is settled"), LIMIT, || async {
+            let record = api.get_opt(name).await?;
+            let status = record.and_then(|record| record.status).unwrap_or_default();
+            Ok(match status.fingerprint {
+                Some(_) => Look::Ready(()),
+                None => Look::NotYet(format!("{:?}", status.conditions)),
+            })
+        })
+        .await
+    }
+}
+
+fn hostname(service: &Service) -> Option<&str> {
+    let balancer = service.status.as_ref()?.load_balancer.as_ref()?;
+    balancer.ingress.as_ref()?.first()?.hostname.as_deref()
+}
+
+/// The numbers at which targets get connections, of all groups.
+fn target_ports(store: &Store) -> Vec<u16> {
+    let live = |g: &penstock_tests::aws_endpoint::TargetGroup| {
+        let live = g.targets.iter().filter(|(_, target)| target.deregistered.is_none());
+        live.map(|((_, port), _)| *port).collect::<Vec<_>>()
+    };
+    store.target_groups.values().flat_map(live).collect()
+}
+
+#[tokio::test]
+async fn a_service_lives_with_as_few_calls_as_there_can_be_and_leaves_nothing() -> Result<()> {
+    let mut lab = Lab::new(LIMIT).await?;
+    lab.fixture.start_operator().await?;
+    lab.service("web", json!({})).await?;
+    let named =
+        |s: &Service| hostname(s).is_some_and(|name| name.ends_with(".elb.eu-central-1.amazonaws.com"));
+    lab.fixture.eventually("web", named).await?;
+    lab.settled("web").await?;
+    assert_eq!(lab.aws.store().log.total(), 7, "{:?}", lab.aws.store().log.since(0));
+
+    // A restart asks nothing, and a node is one call.
+    lab.fixture.stop_operator().await?;
+    let before = lab.aws.store().log.total();
+    lab.fixture.start_operator().await?;
+    lab.service("other", json!({})).await?;
+    lab.settled("other").await?;
+    let asked = lab.aws.store().log.since(before);
+    assert!(!asked.iter().any(|action| action == "DescribeListeners"), "{asked:?}");
+    lab.fixture.delete("other").await?;
+    lab.fixture.gone("other").await?;
+    lab.node(2).await?;
+    lab.aws("both nodes", |store| target_ports(store).len() == 2).await?;
+    lab.settled("web").await?;
+
+    // Another port, and the type flips to and fro.
+    let ports = json!([{"port": 8080, "nodePort": 30081}]);
+    lab.fixture.change("web", json!({"spec": {"ports": ports}})).await?;
+    lab.aws("the other port", |store| target_ports(store) == [30081, 30081]).await?;
+    Api::<Node>::all(lab.fixture.client.clone()).delete("n1", &DeleteParams::default()).await?;
+    lab.aws("one node", |store| target_ports(store).len() == 1).await?;
+    lab.fixture.change("web", json!({"spec": {"type": "ClusterIP"}})).await?;
+    lab.aws("nothing", Store::is_empty).await?;
+    let back = json!({"spec": {"type": "LoadBalancer", "loadBalancerClass": "penstock.dev/nlb"}});
+    lab.fixture.change("web", back).await?;
+    lab.aws("a balancer again", |store| store.load_balancers.len() == 1).await?;
+    lab.fixture.delete("web").await?;
+    lab.fixture.gone("web").await?;
+    assert!(lab.aws.store().is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn endpoints_are_followed_and_a_wrong_annotation_changes_nothing() -> Result<()> {
+    let mut lab = Lab::new(LIMIT).await?;
+    lab.fixture.start_operator().await?;
+    let slice = |address: &str| {
+        json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
+            "endpoints": [{"addresses": [address]}], "ports": [{"name": "", "protocol": "TCP", "port": 8080}]})
+    };
+    let slices: Api<EndpointSlice> = Api::default_namespaced(lab.fixture.client.clone());
+    slices.create(&PostParams::default(), &serde_json::from_value(slice("10.0.0.10"))?).await?;
+    lab.service("web", json!({format!("{AWS_PREFIX}nlb-target-type"): "ip"})).await?;
+    let has = |address: &'static str| {
+        move |store: &Store| {
+            let live = store.target_groups.values().flat_map(|g| &g.targets);
+            let live: Vec<&str> =
+                live.filter(|(_, t)| t.deregistered.is_none()).map(|((id, _), _)| id.as_str()).collect();
+            live == [address]
+        }
+    };
+    lab.aws("the endpoint", has("10.0.0.10")).await?;
+    let params = PatchParams::default();
+    slices.patch("web-1", &params, &Patch::Merge(slice("10.0.0.11"))).await?;
+    lab.aws("the other endpoint", has("10.0.0.11")).await?;
+    lab.settled("web").await?;
+    let before = lab.aws.store().log.changes();
+    let wrong = json!({"metadata": {"annotations": {format!("{AWS_PREFIX}shceme"): "internal"}}});
+    lab.fixture.change("web", wrong).await?;
+    lab.fixture.waits("web", "RequestRefused", "aws-load-balancer-shceme is not known").await?;
+    assert_eq!(lab.aws.store().log.changes(), before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn drift_is_repaired_or_reported_as_the_class_says() -> Result<()> {
+    let mut lab = Lab::new(Duration::from_millis(300)).await?;
+    lab.fixture.start_operator().await?;
+    lab.service("web", json!({})).await?;
+    lab.settled("web").await?;
+    let lose = |lab: &Lab| {
+        let mut store = lab.aws.store();
+        store.listeners.clear();
+        store.load_balancers.clear();
+    };
+    lose(&lab);
+    lab.aws("the balancer is back", |store| !store.listeners.is_empty()).await?;
+    lab.fixture.event("web", "DriftDetected").await?;
+    lab.settled("web").await?;
+
+    let classes: Api<LoadBalancerClass> = Api::all(lab.fixture.client.clone());
+    let report = json!({"spec": {"drift": "Report"}});
+    classes.patch("nlb", &PatchParams::default(), &Patch::Merge(report)).await?;
+    lab.service("reported", json!({})).await?;
+    lab.settled("reported").await?;
+    lose(&lab);
+    lab.fixture.event("reported", "DriftDetected").await?;
+    assert!(lab.aws.store().load_balancers.is_empty());
+    Ok(())
+}
