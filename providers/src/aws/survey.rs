@@ -28,7 +28,7 @@ const TAGGED: usize = 20;
 const OUR_GROUPS: &str = "k8s-";
 
 /// How long to wait for what AWS does not show yet, and how often before somebody else has a turn.
-const UNSEEN: Duration = Duration::from_secs(1);
+const UNSEEN: Duration = Duration::from_secs(2);
 const LOOKS: u32 = 3;
 
 /// Balancers or groups to be looked at.
