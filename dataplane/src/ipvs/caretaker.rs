@@ -49,17 +49,21 @@ impl Caretaker {
 
     async fn look(&self) {
         let mut workshop = self.workshop.lock().await;
-        match workshop.audit().await {
-            Ok(Audit::Idle) => {}
-            Ok(Audit::Agrees(connections)) => {
-                if let Err(error) = workshop.drain(&connections).await {
-                    complain("endpoints that are gone stay without weight", error);
-                }
-            }
+        let connections = match workshop.audit().await {
+            Ok(Audit::Idle) => return,
+            Ok(Audit::Agrees(connections)) => Ok(connections),
+            Ok(Audit::Unseen) => workshop.connections().await,
             Ok(Audit::Mended(requests)) => {
-                tracing::warn!(requests, "somebody else changed IPVS: it is as it was before");
+                return tracing::warn!(requests, "somebody else changed IPVS: it is as it was before");
             }
-            Err(error) => complain("IPVS could not be looked at", error),
+            Err(error) => return complain("IPVS could not be looked at", error),
+        };
+        let drained = match connections {
+            Ok(connections) => workshop.drain(&connections).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = drained {
+            complain("endpoints that are gone stay without weight", error);
         }
     }
 

@@ -1,12 +1,17 @@
 //! Talks to the kernel's IPVS.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use nix::errno::Errno;
 use penstock_model::{Family, Scheduler};
 
 use super::{
-    codec::{Destination, Request, ServerAddress, VirtualServer, family_number, family_question},
+    codec::{
+        Connections, Destination, Request, ServerAddress, VirtualServer, family_number, family_question,
+    },
     ledger::Observed,
     mark::Mark,
 };
@@ -138,16 +143,28 @@ impl IpvsSocket {
         let mut all = BTreeMap::new();
         for server in servers {
             let destinations = self.destinations(server.address)?;
-            let destinations = destinations.into_iter().map(|to| (to.address, to)).collect();
+            let destinations = destinations.into_iter().map(|(to, _)| (to.address, to)).collect();
             all.insert(server.address, Observed { server, destinations });
         }
         Ok(all)
     }
 
-    fn destinations(&mut self, address: ServerAddress) -> Result<Vec<Destination>, IpvsError> {
+    fn destinations(&mut self, address: ServerAddress) -> Result<Vec<(Destination, Connections)>, IpvsError> {
         let family = address.family();
         let answers = self.list(&Request::Destinations(address))?;
         Ok(answers.iter().filter_map(|data| read_destination(data, family)).collect())
+    }
+
+    /// How many connections each destination of a server has. A server that is gone has none.
+    pub(super) fn connections(
+        &mut self,
+        address: ServerAddress,
+    ) -> Result<BTreeMap<SocketAddr, Connections>, IpvsError> {
+        Ok(self
+            .destinations(address)?
+            .into_iter()
+            .map(|(to, connections)| (to.address, connections))
+            .collect())
     }
 
     /// Which schedulers the kernel has, or can load by itself: each is tried with a server that no packet can reach.
@@ -174,6 +191,7 @@ impl IpvsSocket {
     }
 }
 
-fn read_destination(data: &Data, family: Family) -> Option<Destination> {
-    Destination::read(Request::destination_in(&data.attributes)?, family)
+fn read_destination(data: &Data, family: Family) -> Option<(Destination, Connections)> {
+    let bytes = Request::destination_in(&data.attributes)?;
+    Some((Destination::read(bytes, family)?, Connections::read(bytes)))
 }
