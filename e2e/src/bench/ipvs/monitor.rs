@@ -22,8 +22,9 @@ const DEVICE: &str = "nlmon0";
 const CONTROL: u16 = 0x10;
 /// `NETLINK_GENERIC`.
 const GENERIC: u16 = 16;
-/// A message to the kernel (`PACKET_KERNEL` of `if_packet.h`).
-const TO_KERNEL: u8 = 7;
+/// `NLM_F_REQUEST`: answers do not have it. The kind of packet does not tell them apart, since the kernel sets it anew for all
+/// that it shows on its way out of a device (`dev_queue_xmit_nit`).
+const REQUEST: u16 = 1;
 /// How many bytes may wait to be counted: those of a whole pass of kube-proxy.
 const ROOM: usize = 64 << 20;
 /// How long a look takes that finds nothing.
@@ -117,10 +118,10 @@ fn count(socket: &OwnedFd, seen: &Seen, begin: Instant, until: &AtomicBool) -> R
     Ok(())
 }
 
-/// The kernel shows the protocol's number as that of an Ethernet frame.
+/// A message to the kernel that is not about families. The protocol's number stands where that of an Ethernet frame does.
 fn is_call(from: &LinkAddr, header: &[u8]) -> bool {
-    let family = header.get(4..6).map(|bytes| u16::from_ne_bytes([bytes[0], bytes[1]]));
+    let field = |at: usize| header.get(at..at + 2).map(|bytes| u16::from_ne_bytes([bytes[0], bytes[1]]));
     u16::from_be(from.protocol()) == GENERIC
-        && from.pkttype() == TO_KERNEL
-        && family.is_some_and(|family| family > CONTROL)
+        && field(4).is_some_and(|family| family > CONTROL)
+        && field(6).is_some_and(|flags| flags & REQUEST != 0)
 }
