@@ -27,8 +27,10 @@ fn stale(frontend_ip: &str, endpoint: Option<&str>) -> StaleFlows {
     }
 }
 
-fn send(from: &str, to: &str) {
-    UdpSocket::bind(from).unwrap().send_to(b"?", to).unwrap();
+/// A port is bound once: a program that another test starts meanwhile holds our sockets open until it runs.
+fn send(from: &str, to: &[&str]) {
+    let socket = UdpSocket::bind(from).unwrap();
+    to.iter().for_each(|to| assert_eq!(socket.send_to(b"?", to).unwrap(), 1));
 }
 
 /// A namespace in which flows from two ports to each of the IPv4 frontends have begun, and one to that of IPv6.
@@ -38,10 +40,10 @@ fn with_flows(work: impl FnOnce(&mut NetfilterSocket) + Send + 'static) {
             assert!(Command::new("ip").args(line.split(' ')).status().unwrap().success());
         }
         nft(RULES);
-        for to in ["127.0.96.1:53", "127.0.96.2:53"] {
-            ["127.0.0.1:40001", "127.0.0.1:50001"].iter().for_each(|from| send(from, to));
+        for from in ["127.0.0.1:40001", "127.0.0.1:50001"] {
+            send(from, &["127.0.96.1:53", "127.0.96.2:53"]);
         }
-        send("[fd00::96]:40001", "[fd00::96]:53");
+        send("[fd00::96]:40001", &["[fd00::96]:53"]);
         work(&mut NetfilterSocket::open(&NetworkNamespace::Own).unwrap());
     });
 }
@@ -116,7 +118,7 @@ fn of_several_endpoints_each_is_compared_here() {
 #[test]
 fn many_flows_are_listed_and_removed_in_parts() {
     with_flows(|socket| {
-        (0..700).for_each(|n| send(&format!("127.0.2.1:{}", 41_000 + n), "127.0.96.2:53"));
+        (0..700).for_each(|n| send(&format!("127.0.2.1:{}", 41_000 + n), &["127.0.96.2:53"]));
         let flows = list(socket, &questions(&[stale("127.0.96.2", None)])[0]).unwrap();
         assert_eq!(flows.len(), 702);
         assert_eq!(remove(socket, &flows).unwrap(), 702);
