@@ -31,6 +31,7 @@ mod pool_addresses;
 mod reconcile;
 mod record;
 mod run;
+mod shutdown;
 mod status;
 mod trim;
 mod wake_list;

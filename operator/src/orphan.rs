@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     reconcile::{Context, ReconcileError, chain},
     run::readable,
+    shutdown::until_stopped,
 };
 
 /// Balancers that are taken down at the same time.
@@ -33,13 +34,13 @@ pub(crate) async fn collect_orphans(context: Arc<Context>, stop: &CancellationTo
     let records = reflector::reflector(writer, watch(api, watcher::Config::default()))
         .applied_objects()
         .filter_map(readable);
-    Controller::for_stream(records, reader)
+    let controller = Controller::for_stream(records, reader.clone())
         .with_config(Config::default().concurrency(CONCURRENCY))
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(look_at, error_policy, context)
         // Errors are logged by the error policy.
-        .for_each(|_| async {})
-        .await;
+        .for_each(|_| async {});
+    until_stopped(controller, &reader, stop).await;
 }
 
 #[tracing::instrument(name = "collect_orphan", skip_all, fields(

@@ -43,6 +43,7 @@ use crate::{
     orphan::collect_orphans,
     reconcile::{Context, error_policy, reconcile},
     record::Records,
+    shutdown::until_stopped,
     trim::trim,
     wake_list::WakeList,
 };
@@ -243,7 +244,7 @@ async fn reconcile_all(context: Arc<Context>, triggers: Triggers, stop: &Cancell
     });
     let woken = triggers.woken.inspect(move |service| woken_queue.metrics.queued(key_of(service)));
     let stopped = stop.clone().cancelled_owned();
-    Controller::for_stream(services, triggers.reader)
+    let controller = Controller::for_stream(services, triggers.reader.clone())
         .with_config(Config::default().concurrency(CONCURRENCY))
         .reconcile_all_on(changes)
         .reconcile_on(woken)
@@ -261,8 +262,8 @@ async fn reconcile_all(context: Arc<Context>, triggers: Triggers, stop: &Cancell
                 Err(controller::Error::ReconcilerFailed(..)) | Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "controller"),
             }
-        })
-        .await;
+        });
+    until_stopped(controller, &triggers.reader, stop).await;
 }
 
 fn key_of(service: &ObjectRef<Service>) -> ObjectKey {

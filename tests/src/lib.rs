@@ -132,11 +132,11 @@ impl Fixture {
     /// Stops the operator and waits for its end.
     ///
     /// # Errors
-    /// What the operator ended with.
+    /// What the operator ended with, or that it did not.
     pub async fn stop_operator(&mut self) -> Result<()> {
         let (stop, task) = self.operator.take().context("no operator runs")?;
         stop.cancel();
-        Ok(task.await??)
+        Ok(tokio::time::timeout(LIMIT, task).await.context("the operator does not stop")???)
     }
 
     /// Creates a LoadBalancerClass of the provider `pool`.
