@@ -9,7 +9,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt, TryStreamExt, channel::mpsc::UnboundedReceiver};
 use rtnetlink::{
-    Handle, MulticastGroup, new_multicast_connection,
+    Handle, MulticastGroup, new_connection, new_multicast_connection,
     packet_core::NetlinkMessage,
     packet_route::{
         RouteNetlinkMessage,
@@ -59,21 +59,25 @@ impl Link {
     }
 }
 
-/// A netlink socket that hears of changes. It belongs to the network namespace in which it was opened.
+/// A netlink socket that hears of changes, and one for questions: where more changes are told than fit, the answer to a
+/// question would be lost among them, and waited for for ever. They belong to the network namespace in which they were
+/// opened.
 pub struct LinkWatch {
     handle: Handle,
     changes: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
 }
 
 impl LinkWatch {
-    /// Opens the socket; needs a tokio runtime.
+    /// Opens the sockets; needs a tokio runtime.
     ///
     /// # Errors
     /// When the kernel gives none.
     pub fn open() -> Result<Self, LinkError> {
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-        let (connection, handle, changes) = new_multicast_connection(&groups).map_err(LinkError::Open)?;
-        tokio::spawn(connection);
+        let (listening, _, changes) = new_multicast_connection(&groups).map_err(LinkError::Open)?;
+        let (asking, handle, _) = new_connection().map_err(LinkError::Open)?;
+        tokio::spawn(listening);
+        tokio::spawn(asking);
         Ok(Self { handle, changes })
     }
 

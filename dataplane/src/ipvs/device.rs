@@ -7,7 +7,7 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt, channel::mpsc::UnboundedReceiver, stream};
 use rtnetlink::{
-    Handle, LinkDummy, LinkUnspec, MulticastGroup, new_multicast_connection,
+    Handle, LinkDummy, LinkUnspec, MulticastGroup, new_connection, new_multicast_connection,
     packet_core::{NetlinkMessage, NetlinkPayload},
     packet_route::{
         RouteNetlinkMessage,
@@ -63,10 +63,15 @@ pub(super) type Changes = UnboundedReceiver<Message>;
 
 impl Device {
     /// Opens a way to it, in the process's own network namespace. Needs a tokio runtime.
+    ///
+    /// Requests have a socket of their own: where more changes are told than fit, the answer to a request would be lost
+    /// among them, and waited for for ever.
     pub(super) fn open() -> Result<(Self, Changes), DeviceError> {
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-        let (connection, handle, changes) = new_multicast_connection(&groups).map_err(DeviceError::Open)?;
-        tokio::spawn(connection);
+        let (listening, _, changes) = new_multicast_connection(&groups).map_err(DeviceError::Open)?;
+        let (asking, handle, _) = new_connection().map_err(DeviceError::Open)?;
+        tokio::spawn(listening);
+        tokio::spawn(asking);
         Ok((Self { handle, index: None }, changes))
     }
 
@@ -192,6 +197,7 @@ impl Device {
             {
                 Some(Lost::Device)
             }
+            NetlinkPayload::Overrun(_) => Some(Lost::Track),
             _ => None,
         }
     }
@@ -220,6 +226,8 @@ pub(super) enum Lost {
     Address(IpAddr),
     /// Itself.
     Device,
+    /// Nobody knows: more was told than fits into the socket (`ENOBUFS`, netlink(7)).
+    Track,
 }
 
 /// Some at a time. All are tried; the first that failed is the error.
@@ -267,3 +275,6 @@ fn address_of(message: &AddressMessage) -> Option<IpAddr> {
         })
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -257,17 +257,14 @@ impl Workshop {
     /// Gives the device back what somebody took from it, all of it at once. Returns how many addresses that were.
     pub(super) async fn restore(&mut self, lost: &[Lost]) -> Result<usize, ProgramError> {
         let Some(ledger) = &self.ledger else { return Ok(0) };
-        let of_services = |lost: &Lost| match lost {
-            Lost::Address(ip) => ledger.has_vip(*ip).then_some(*ip),
-            Lost::Device => None,
+        let missing: Vec<IpAddr> = match named(lost) {
+            Some(ips) => ips.into_iter().filter(|ip| ledger.has_vip(*ip)).collect(),
+            None => {
+                self.device.ensure().await?;
+                let there = self.device.addresses().await?.bound;
+                ledger.vips().filter(|ip| !there.contains(ip)).collect()
+            }
         };
-        let missing: Vec<IpAddr> = match lost.contains(&Lost::Device) {
-            true => ledger.vips().collect(),
-            false => lost.iter().filter_map(of_services).collect(),
-        };
-        if lost.contains(&Lost::Device) {
-            self.device.ensure().await?;
-        }
         self.device.bind(&missing).await?;
         Ok(missing.len())
     }
@@ -319,6 +316,15 @@ impl Workshop {
         self.socket = Some(socket);
         Ok(value)
     }
+}
+
+/// The addresses that were lost; `None` where it has to be looked.
+fn named(lost: &[Lost]) -> Option<Vec<IpAddr>> {
+    let one = |lost: &Lost| match lost {
+        Lost::Address(ip) => Some(*ip),
+        Lost::Device | Lost::Track => None,
+    };
+    lost.iter().map(one).collect()
 }
 
 fn is_at(address: &ServerAddress, vips: &BTreeSet<IpAddr>) -> bool {
