@@ -248,10 +248,6 @@ async fn one_run(
     }
     // With the Services of all rows it takes a user-mode Linux longer than all else together.
     if schedulers && flags.checks {
-        checks.push(
-            step_async("flush the addresses of a node", async { Ok(schedulers::flush_check(&lab).await) })
-                .await?,
-        );
         let changed = mode_change::checks(&lab, &mut processes);
         checks.extend(step_async("change the mode of a node and change it back", changed).await?);
     }

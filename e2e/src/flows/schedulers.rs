@@ -66,15 +66,9 @@ pub async fn checks(lab: &Lab) -> Result<Vec<Check>> {
     checks.push(check("a changed weight is put back".into(), weight_returns(topology).await));
     checks.push(check("ipvsadm -C is repaired".into(), servers_return(topology).await));
     checks.push(check("an address that is taken is put back".into(), address_returns(topology).await));
+    checks.push(check("addresses that are flushed are put back".into(), addresses_return(topology).await));
     checks.push(check("a table that is deleted is put back".into(), table_returns(topology).await));
     Ok(checks)
-}
-
-/// All addresses at once. Apart from the others: with the addresses of all rows a user-mode Linux was seen to have none back
-/// after 90 s, with those of these Services it has.
-pub async fn flush_check(lab: &Lab) -> Check {
-    let outcome = addresses_return(lab.cluster.topology()).await;
-    check("addresses that are flushed are put back".into(), outcome)
 }
 
 /// What came of it.
