@@ -54,7 +54,7 @@ pub(crate) async fn ask_to_release(pool: &PoolProvider, owner: &Owner) -> Result
 pub(crate) async fn play(pool: &PoolProvider, owner: &Owner, plan: &Plan<Value>) {
     for step in &plan.steps {
         // A step that no longer fits is planned anew by the operator; here it changes nothing.
-        let _ = AnyProvider::apply(pool, owner, step).await;
+        let _ = AnyProvider::apply(pool, owner, step, None).await;
     }
     pool.reported(&owner.service);
 }

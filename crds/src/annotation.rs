@@ -41,3 +41,6 @@ pub const AWS_PREFIX: &str = "service.beta.kubernetes.io/aws-load-balancer-";
 
 /// Gives an existing network load balancer, named by its ARN, to the Service: provider `aws` only.
 pub const AWS_ADOPT: &str = "penstock.dev/aws-adopt-load-balancer-arn";
+
+/// Names a Secret of type `kubernetes.io/tls` in the Service's namespace: the balancer ends TLS with its certificate.
+pub const TLS_SECRET: &str = "penstock.dev/tls-secret";

@@ -56,6 +56,8 @@ pub enum Reason {
     RequestRefused,
     /// Two wishes of the Service contradict each other.
     RequestInvalid,
+    /// The Secret that it names for TLS is missing or cannot be used (Gateway API).
+    InvalidCertificateRef,
     /// The provider does not have it as wanted yet.
     Provisioning,
     /// The provider's answer was an error that may pass.

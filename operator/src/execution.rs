@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Instant};
 
-use penstock_providers::{AnyProvider, Built, Desired, Owner, Plan, ProviderError};
+use penstock_providers::{AnyProvider, Built, Certificate, Desired, Owner, Plan, ProviderError};
 use serde_json::Value;
 
 use crate::{approval::Consent, leadership::Gate, metrics::Metrics};
@@ -53,7 +53,7 @@ impl Execution<'_> {
                 return Ok(Outcome { before, built, observed, held });
             }
             tracing::debug!(?plan, "applying");
-            self.apply(steps).await?;
+            self.apply(steps, desired.and_then(|desired| desired.certificate.as_ref())).await?;
         }
         Err(ProviderError::Retryable("the plan did not converge".to_owned()))
     }
@@ -81,11 +81,15 @@ impl Execution<'_> {
     }
 
     /// A conflict ends the pass: what is left is planned anew.
-    async fn apply(&self, steps: &[penstock_providers::Step<Value>]) -> Result<(), ProviderError> {
+    async fn apply(
+        &self,
+        steps: &[penstock_providers::Step<Value>],
+        certificate: Option<&Certificate>,
+    ) -> Result<(), ProviderError> {
         for step in steps {
             // One that has lost the lead must not touch what its successor builds.
             self.gate.check().map_err(|lost| ProviderError::Retryable(lost.to_string()))?;
-            match self.measured("apply", self.provider.apply(self.owner, step)).await {
+            match self.measured("apply", self.provider.apply(self.owner, step, certificate)).await {
                 Err(ProviderError::Conflict(why) | ProviderError::NotFound(why)) => {
                     tracing::debug!(why, "planning again");
                     return Ok(());

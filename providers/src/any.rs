@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::Pin};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{Built, Capabilities, Desired, Owner, Plan, Provider, ProviderError, Step, Sweep};
+use crate::{Built, Capabilities, Certificate, Desired, Owner, Plan, Provider, ProviderError, Step, Sweep};
 
 /// An answer that is on its way.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ProviderError>> + Send + 'a>>;
@@ -31,7 +31,12 @@ pub trait AnyProvider: Send + Sync {
     ) -> Result<Plan<Value>, ProviderError>;
 
     /// As [`Provider::apply`].
-    fn apply<'a>(&'a self, owner: &'a Owner, step: &'a Step<Value>) -> Answer<'a, ()>;
+    fn apply<'a>(
+        &'a self,
+        owner: &'a Owner,
+        step: &'a Step<Value>,
+        certificate: Option<&'a Certificate>,
+    ) -> Answer<'a, ()>;
 
     /// As [`Provider::sweep`].
     fn sweep(&self) -> Answer<'_, Sweep>;
@@ -66,10 +71,15 @@ impl<P: Provider> AnyProvider for P {
         Ok(Plan { steps: steps.collect::<Result<_, ProviderError>>()? })
     }
 
-    fn apply<'a>(&'a self, owner: &'a Owner, step: &'a Step<Value>) -> Answer<'a, ()> {
+    fn apply<'a>(
+        &'a self,
+        owner: &'a Owner,
+        step: &'a Step<Value>,
+        certificate: Option<&'a Certificate>,
+    ) -> Answer<'a, ()> {
         Box::pin(async move {
             let step = step.with_action(read(&step.action)?);
-            Provider::apply(self, owner, &step).await
+            Provider::apply(self, owner, &step, certificate).await
         })
     }
 

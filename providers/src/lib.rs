@@ -18,8 +18,8 @@ pub mod webhook;
 pub use any::{Answer, AnyProvider};
 pub use capability::Capabilities;
 pub use desired::{
-    Desired, DesiredError, EndpointTarget, FamilyNeed, Frontend, Request, Selection, Sharing, Surroundings,
-    Target,
+    Certificate, CertificateError, Desired, DesiredError, EndpointTarget, FamilyNeed, Frontend, Request,
+    Selection, Sharing, Surroundings, Target, fingerprint_of_pem,
 };
 pub use error::ProviderError;
 pub use plan::{Plan, Risk, Step, fingerprint};

@@ -11,7 +11,7 @@ use penstock_crds::ProviderResource;
 use penstock_model::ObjectKey;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Capabilities, Desired, Plan, ProviderError, Step};
+use crate::{Capabilities, Certificate, Desired, Plan, ProviderError, Step};
 
 /// Whose balancer it is. Names and ownership tags of everything built outside follow from this alone, so that a
 /// crash at any moment is found again.
@@ -100,7 +100,7 @@ pub trait Provider: Send + Sync + 'static {
         observed: &Self::Observed,
     ) -> Result<Plan<Self::Action>, ProviderError>;
 
-    /// Carries out one step.
+    /// Carries out one step. A plan has no secrets: what a step needs of [`Desired::certificate`] is `certificate`.
     ///
     /// # Errors
     /// As the provider's API fails; [`ProviderError::Conflict`] when the step no longer fits the world.
@@ -108,6 +108,7 @@ pub trait Provider: Send + Sync + 'static {
         &self,
         owner: &Owner,
         step: &Step<Self::Action>,
+        certificate: Option<&Certificate>,
     ) -> impl Future<Output = Result<(), ProviderError>> + Send;
 
     /// Looks for what is no longer as it was left, in as few calls as the API allows.

@@ -74,7 +74,7 @@ async fn pass(
     let observed = provider.observe(owner).await?;
     let plan = provider.plan(owner, desired, &observed)?;
     for step in &plan.steps {
-        provider.apply(owner, step).await?;
+        provider.apply(owner, step, desired.and_then(|d| d.certificate.as_ref())).await?;
     }
     Ok(plan.is_empty().then_some(observed))
 }
@@ -235,7 +235,7 @@ async fn who_starts_anew_after_a_crash_finds_what_was_begun_and_takes_it_down() 
             let crashed = provider(&aws).await;
             crashed.observe(&owner("u1")).await?;
             for step in &steps[..done] {
-                crashed.apply(&owner("u1"), step).await?;
+                crashed.apply(&owner("u1"), step, None).await?;
             }
             let next = provider(&aws).await;
             if finishes {

@@ -57,7 +57,7 @@ async fn pass(
     let observed = provider.observe(owner).await?;
     let plan = provider.plan(owner, desired, &observed)?;
     for step in &plan.steps {
-        provider.apply(owner, step).await?;
+        provider.apply(owner, step, None).await?;
     }
     Ok(plan.is_empty().then_some(observed))
 }

@@ -17,7 +17,7 @@ use super::{
     observed::Observed,
     planner, tags,
 };
-use crate::{Built, Capabilities, Desired, Owner, Plan, Provider, ProviderError, Step, Sweep};
+use crate::{Built, Capabilities, Certificate, Desired, Owner, Plan, Provider, ProviderError, Step, Sweep};
 
 /// Listeners of one network load balancer (AWS's quota).
 const MOST_PORTS: usize = 50;
@@ -208,7 +208,12 @@ impl Provider for AwsProvider {
         planner::plan(&self.parameters, owner, desired, observed)
     }
 
-    async fn apply(&self, owner: &Owner, step: &Step<Action>) -> Result<(), ProviderError> {
+    async fn apply(
+        &self,
+        owner: &Owner,
+        step: &Step<Action>,
+        _: Option<&Certificate>,
+    ) -> Result<(), ProviderError> {
         let (uid, action) = (&owner.uid, &step.action);
         if !action.creates() {
             self.confirm(owner).await?;

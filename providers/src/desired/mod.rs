@@ -1,5 +1,6 @@
 //! What a Service wants from a provider, read once from its object.
 
+mod certificate;
 mod endpoint_target;
 mod request;
 
@@ -13,6 +14,7 @@ use penstock_model::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use certificate::{Certificate, CertificateError, fingerprint_of_pem};
 pub use endpoint_target::EndpointTarget;
 pub use request::Request;
 
@@ -88,6 +90,8 @@ pub struct Surroundings<'a> {
     pub endpoints: Option<&'a EndpointIndex>,
     /// How the annotations begin that the provider itself reads.
     pub options: &'a [&'a str],
+    /// What the Secret holds that the Service names for TLS.
+    pub certificate: Option<&'a Certificate>,
 }
 
 /// What a Service wants.
@@ -124,6 +128,9 @@ pub struct Desired {
     /// The numbers of the ports that have a name: annotations may name them. Empty for a provider that reads none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub port_names: BTreeMap<String, u16>,
+    /// With what the balancer ends TLS. Its key is for [`crate::Provider::apply`] alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
     /// By what pools choose it.
     #[serde(skip)]
     pub selection: Selection,
@@ -187,6 +194,7 @@ impl Desired {
             endpoints: around.endpoints.map(|index| EndpointTarget::all(&service, index)),
             options: options(object, around.options),
             port_names: if around.options.is_empty() { BTreeMap::new() } else { port_names(&service) },
+            certificate: around.certificate.cloned(),
             selection: selection(object, service.key.namespace, around),
         })
     }

@@ -32,7 +32,7 @@ pub use rejection::Rejection;
 pub use stock::PoolUsage;
 pub use terms::{Clash, ClashCause, Terms, UsedPort};
 
-use crate::{Built, Capabilities, Desired, Owner, Plan, Provider, ProviderError, Risk, Step};
+use crate::{Built, Capabilities, Certificate, Desired, Owner, Plan, Provider, ProviderError, Risk, Step};
 
 /// What a step of this provider does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,7 +173,12 @@ impl Provider for PoolProvider {
         Ok(assign(wanted, observed))
     }
 
-    async fn apply(&self, owner: &Owner, step: &Step<Action>) -> Result<(), ProviderError> {
+    async fn apply(
+        &self,
+        owner: &Owner,
+        step: &Step<Action>,
+        _: Option<&Certificate>,
+    ) -> Result<(), ProviderError> {
         match &step.action {
             Action::Assign(assignment) => {
                 let committed = self.lock().commit(&owner.service, assignment);

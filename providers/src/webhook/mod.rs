@@ -24,7 +24,7 @@ pub use error::WebhookError;
 pub use planner::{Action, Observed};
 pub use spec::{HealthCheck, Spec, SpecFamily, SpecFrontend};
 
-use crate::{Built, Capabilities, Desired, Owner, Plan, Provider, ProviderError, Step, Target};
+use crate::{Built, Capabilities, Certificate, Desired, Owner, Plan, Provider, ProviderError, Step, Target};
 use answer::{Answer, shown};
 use endpoint::Endpoint;
 
@@ -105,7 +105,12 @@ impl Provider for WebhookProvider {
         planner::plan(owner, desired, observed)
     }
 
-    async fn apply(&self, owner: &Owner, step: &Step<Action>) -> Result<(), ProviderError> {
+    async fn apply(
+        &self,
+        owner: &Owner,
+        step: &Step<Action>,
+        _: Option<&Certificate>,
+    ) -> Result<(), ProviderError> {
         let of = BalancerOwner::from(owner);
         match &step.action {
             Action::Create { spec, targets } => {

@@ -45,7 +45,7 @@ impl Scene {
     fn with(self, name: &str, wanted: &Desired) -> Self {
         let (owner, any): (Owner, &dyn AnyProvider) = (owner(name), &self.provider);
         let plan = any.plan(&owner, Some(wanted), &now(any.observe(&owner)).unwrap()).unwrap();
-        plan.steps.iter().for_each(|step| now(any.apply(&owner, step)).unwrap());
+        plan.steps.iter().for_each(|step| now(any.apply(&owner, step, None)).unwrap());
         self.provider.reported(&owner.service);
         self
     }
