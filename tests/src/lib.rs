@@ -5,6 +5,7 @@ pub mod aws_query;
 pub mod doubles;
 pub mod fault_proxy;
 pub mod outside_lab;
+pub mod provider_contract;
 pub mod replica;
 pub mod webhook_endpoint;
 

@@ -83,7 +83,7 @@ async fn answer(
 ) -> Response {
     let (reply, fault) = {
         let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
-        let fault = store.next_fault();
+        let fault = store.next_fault(&method);
         let before = fault.as_ref().and_then(Fault::instead);
         let reply = before.unwrap_or_else(|| handle(&mut store, &method, &uri, &headers, &body));
         store.log(&method, uri.path(), reply.status);

@@ -11,10 +11,10 @@ use penstock_providers::{
     Desired, FamilyNeed, Frontend, Owner, Provider, ProviderError, Request, Target,
     webhook::{Observed, Timeouts, WebhookProvider},
 };
-use penstock_tests::webhook_endpoint::{Fault, WebhookEndpoint};
-
-/// Bounds how often a loop that should end is repeated.
-const ROUNDS: usize = 20;
+use penstock_tests::{
+    provider_contract::{pass, settle},
+    webhook_endpoint::{Fault, WebhookEndpoint},
+};
 
 fn provider(url: &str, token: Option<&str>, timeouts: Timeouts) -> WebhookProvider {
     let parameters = WebhookParameters { url: url.to_owned(), token_secret: None };
@@ -46,43 +46,6 @@ fn desired(ports: &[u16], nodes: &[&str]) -> Desired {
         targets: nodes.iter().map(node).collect(),
         ..Desired::default()
     }
-}
-
-/// One pass of the operator: observe, plan, apply.
-async fn pass(
-    provider: &WebhookProvider,
-    owner: &Owner,
-    desired: Option<&Desired>,
-) -> Result<Option<Observed>, ProviderError> {
-    let observed = provider.observe(owner).await?;
-    let plan = provider.plan(owner, desired, &observed)?;
-    for step in &plan.steps {
-        provider.apply(owner, step, None).await?;
-    }
-    Ok(plan.is_empty().then_some(observed))
-}
-
-/// Passes until nothing is left to do, over every failure that may pass.
-async fn settle(
-    provider: &WebhookProvider,
-    owner: &Owner,
-    desired: Option<&Desired>,
-) -> Result<Observed, ProviderError> {
-    for _ in 0..ROUNDS {
-        match pass(provider, owner, desired).await {
-            Ok(Some(observed)) => return Ok(observed),
-            Ok(None)
-            | Err(
-                ProviderError::Pending(_)
-                | ProviderError::Throttled(_)
-                | ProviderError::Retryable(_)
-                | ProviderError::Conflict(_)
-                | ProviderError::NotFound(_),
-            ) => {}
-            Err(other) => return Err(other),
-        }
-    }
-    panic!("not settled after {ROUNDS} passes")
 }
 
 fn addresses(provider: &WebhookProvider, observed: &Observed) -> Vec<String> {

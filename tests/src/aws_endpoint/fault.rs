@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::failure::Failure;
+use super::{failure::Failure, request_log::is_reading};
 
 /// What happens to one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +43,28 @@ impl Fault {
     }
 }
 
+/// The calls that count until one goes wrong.
+#[derive(Clone, Debug)]
+pub(super) enum Counted {
+    Any,
+    Of(String),
+    /// Those that change something.
+    Changes,
+}
+
+impl Counted {
+    fn has(&self, action: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Of(name) => name == action,
+            Self::Changes => !is_reading(action),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Planned {
-    action: Option<String>,
+    counted: Counted,
     ahead: usize,
     fault: Fault,
 }
@@ -55,9 +74,9 @@ struct Planned {
 pub(super) struct FaultPlan(Vec<Planned>);
 
 impl FaultPlan {
-    /// The `nth` call from now on (the next is 1) of the action, or of any, goes wrong.
-    pub(super) fn add(&mut self, action: Option<&str>, nth: usize, fault: Fault) {
-        self.0.push(Planned { action: action.map(ToOwned::to_owned), ahead: nth.max(1), fault });
+    /// The `nth` of these calls from now on (the next is 1) goes wrong.
+    pub(super) fn add(&mut self, counted: Counted, nth: usize, fault: Fault) {
+        self.0.push(Planned { counted, ahead: nth.max(1), fault });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -66,8 +85,10 @@ impl FaultPlan {
 
     /// A call came: what becomes of it.
     pub(super) fn meet(&mut self, action: &str) -> Option<Fault> {
-        let counted = |planned: &&mut Planned| planned.action.as_deref().is_none_or(|of| of == action);
-        self.0.iter_mut().filter(counted).for_each(|planned| planned.ahead -= 1);
+        self.0
+            .iter_mut()
+            .filter(|planned| planned.counted.has(action))
+            .for_each(|planned| planned.ahead -= 1);
         let due = self.0.iter().position(|planned| planned.ahead == 0)?;
         Some(self.0.remove(due).fault)
     }
@@ -80,8 +101,8 @@ mod tests {
     #[test]
     fn the_nth_call_of_an_action_is_hit_once() {
         let mut plan = FaultPlan::default();
-        plan.add(Some("A"), 2, Fault::Hangs);
-        plan.add(None, 4, Fault::DroppedAfter);
+        plan.add(Counted::Of("A".into()), 2, Fault::Hangs);
+        plan.add(Counted::Any, 4, Fault::DroppedAfter);
         let met = ["A", "B", "A", "A", "A"].map(|action| plan.meet(action));
         assert_eq!(met, [None, None, Some(Fault::Hangs), Some(Fault::DroppedAfter), None]);
         assert!(plan.is_empty());

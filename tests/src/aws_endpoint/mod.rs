@@ -67,7 +67,7 @@ pub use listener_wish::Wish;
 pub use load_balancer::{LoadBalancer, Shape};
 pub use mapping::{Mapping, Mappings};
 pub use name::ACCOUNT;
-pub use request_log::{Call, RequestLog};
+pub use request_log::{Call, RequestLog, is_reading};
 pub use server::AwsEndpoint;
 pub use settings::{Limits, Settings};
 pub use store::Store;

@@ -17,6 +17,12 @@ pub struct Call {
     pub code: Option<String>,
 }
 
+/// Whether a call changes nothing.
+#[must_use]
+pub fn is_reading(action: &str) -> bool {
+    ["Describe", "List", "Get"].iter().any(|start| action.starts_with(start))
+}
+
 /// All calls so far, in the order in which they came.
 #[derive(Clone, Debug, Default)]
 pub struct RequestLog {
@@ -66,9 +72,7 @@ impl RequestLog {
     /// Those that were not describes.
     #[must_use]
     pub fn changes(&self) -> usize {
-        let reads =
-            |call: &&Call| ["Describe", "List", "Get"].iter().any(|start| call.action.starts_with(start));
-        self.calls.len() - self.calls.iter().filter(reads).count()
+        self.calls.iter().filter(|call| !is_reading(&call.action)).count()
     }
 
     /// Panics unless the calls from number `first` on were these, in this order.

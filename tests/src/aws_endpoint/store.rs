@@ -10,7 +10,7 @@ use super::{
     answer::Outcome,
     clock::Clock,
     failure::Failure,
-    fault::{Fault, FaultPlan},
+    fault::{Counted, Fault, FaultPlan},
     form::Form,
     listener::Listener,
     load_balancer::LoadBalancer,
@@ -72,12 +72,17 @@ impl Store {
 
     /// The `nth` call of the action from now on (1: the next) goes wrong.
     pub fn fail(&mut self, action: &str, nth: usize, fault: Fault) {
-        self.faults.add(Some(action), nth, fault);
+        self.faults.add(Counted::Of(action.to_owned()), nth, fault);
     }
 
     /// The `nth` call of any action from now on (1: the next) goes wrong.
     pub fn fail_any(&mut self, nth: usize, fault: Fault) {
-        self.faults.add(None, nth, fault);
+        self.faults.add(Counted::Any, nth, fault);
+    }
+
+    /// The `nth` call from now on (1: the next) that changes something goes wrong.
+    pub fn fail_change(&mut self, nth: usize, fault: Fault) {
+        self.faults.add(Counted::Changes, nth, fault);
     }
 
     /// Whether faults that were planned have not happened.

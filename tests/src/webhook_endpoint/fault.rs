@@ -13,6 +13,8 @@ use super::store::Reply;
 pub enum Fault {
     /// Answered with this status instead of being carried out.
     Status(u16),
+    /// Answered with this status; everything was done.
+    StatusAfter(u16),
     /// The connection breaks within the answer; nothing was done.
     BrokenBefore,
     /// The same, but everything was done.
@@ -40,12 +42,16 @@ impl Fault {
             Self::BrokenBefore => Some(Reply::error(StatusCode::INTERNAL_SERVER_ERROR, "")),
             Self::Stranger => Some(Reply::stranger("anywhere")),
             Self::Redirect(url) => Some(Reply::redirect(url)),
-            Self::BrokenAfter | Self::Hangs | Self::Endless | Self::Body(_) => None,
+            Self::StatusAfter(_) | Self::BrokenAfter | Self::Hangs | Self::Endless | Self::Body(_) => None,
         }
     }
 
     /// What becomes of the answer.
     pub(super) async fn spoil(self, reply: Reply) -> Response {
+        let reply = match self {
+            Self::StatusAfter(code) => Self::Status(code).instead().unwrap_or(reply),
+            _ => reply,
+        };
         let status = reply.status;
         let mut response = reply.into_response();
         match self {
@@ -60,7 +66,7 @@ impl Fault {
                 *response.body_mut() = Body::from_stream(parts);
             }
             Self::Body(text) => *response.body_mut() = Body::from(text),
-            Self::Status(_) | Self::Stranger | Self::Redirect(_) => return response,
+            Self::Status(_) | Self::StatusAfter(_) | Self::Stranger | Self::Redirect(_) => return response,
         }
         *response.status_mut() = status;
         response.headers_mut().remove(header::CONTENT_LENGTH);

@@ -56,6 +56,8 @@ pub struct Store {
     pub hostname: Option<String>,
     /// Faults by the number of the call, the first being 1.
     pub faults: BTreeMap<usize, Fault>,
+    /// How many calls that change something are left until one goes wrong (1: the next), and how.
+    pub change_fault: Option<(usize, Fault)>,
 }
 
 impl Default for Store {
@@ -75,6 +77,7 @@ impl Default for Store {
             ip_mode: "VIP".to_owned(),
             hostname: None,
             faults: BTreeMap::new(),
+            change_fault: None,
         }
     }
 }
@@ -143,8 +146,12 @@ impl Store {
         }
     }
 
-    pub(super) fn next_fault(&mut self) -> Option<Fault> {
-        self.faults.remove(&(self.calls.len() + 1))
+    pub(super) fn next_fault(&mut self, method: &Method) -> Option<Fault> {
+        if let Some((ahead, _)) = self.change_fault.as_mut().filter(|_| method != Method::GET) {
+            *ahead -= 1;
+        }
+        let due = self.change_fault.take_if(|(ahead, _)| *ahead == 0).map(|(_, fault)| fault);
+        self.faults.remove(&(self.calls.len() + 1)).or(due)
     }
 
     pub(super) fn log(&mut self, method: &Method, path: &str, status: StatusCode) {
