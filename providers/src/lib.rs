@@ -6,13 +6,17 @@
 
 mod any;
 pub mod aws;
+mod bucket;
 mod capability;
 mod desired;
 mod error;
+mod http;
 mod plan;
 pub mod plan_text;
 pub mod pool;
 mod provider;
+mod reading;
+mod shown_text;
 pub mod webhook;
 
 pub use any::{Answer, AnyProvider};
@@ -22,5 +26,6 @@ pub use desired::{
     Selection, Sharing, Surroundings, Target, fingerprint_of_pem,
 };
 pub use error::ProviderError;
+pub use http::Timeouts;
 pub use plan::{Plan, Risk, Step, fingerprint};
 pub use provider::{Built, IpMode, Owner, Provider, Sweep};

@@ -26,11 +26,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use penstock_crds::AwsParameters;
 
-use super::{
-    bucket::{Bucket, CallClass},
-    failure::Failure,
-};
-use crate::ProviderError;
+use super::{call_class::CallClass, failure::Failure};
+use crate::{ProviderError, bucket::Bucket};
 
 /// Until there is a connection, with TLS.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -81,7 +78,7 @@ impl Api {
 
     fn with(client: Client) -> Self {
         let now = Instant::now();
-        let buckets = Mutex::new(CallClass::ALL.map(|class| Bucket::new(class, now)));
+        let buckets = Mutex::new(CallClass::ALL.map(|class| Bucket::new(class.limits(), now)));
         Self { client, buckets, calls: Mutex::default(), limited: true }
     }
 

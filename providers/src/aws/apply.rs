@@ -12,7 +12,7 @@ use penstock_crds::{AWS_ADOPT, AwsParameters};
 use super::{
     action::Action,
     api::Api,
-    bucket::CallClass::{self, Change, Targets},
+    call_class::CallClass::{self, Change, Targets},
     conversion,
     failure::Failure,
     observed::{Made, Observed},

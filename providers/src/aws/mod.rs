@@ -2,7 +2,7 @@
 //!
 //! Pure: `reading` and `options` (what annotations say), `wanted` (what follows for balancer, listeners and groups),
 //! `planner` with `change` and `listeners` (the way there), `observed` (what a step makes of what exists), `ledger` (what
-//! is remembered), `bucket` (how fast to ask). The edge: `api` (every call goes through it), `survey` (reads), `apply`
+//! is remembered), `call_class` (what is counted together). The edge: `api` (every call goes through it), `survey` (reads), `apply`
 //! (one action, one call), `conversion` and `failure` (the SDK's types and errors).
 //!
 //! After one survey in bulk the provider knows what exists by what its own calls answered, so that a Service that changes
@@ -12,7 +12,7 @@ mod action;
 mod api;
 mod apply;
 mod attributes;
-mod bucket;
+mod call_class;
 mod change;
 mod conversion;
 mod failure;
@@ -58,6 +58,6 @@ pub fn sends_to_endpoints(parameters: &AwsParameters, annotations: &Pairs) -> bo
 /// refused when it is planned.
 #[must_use]
 pub fn node_labels(parameters: &AwsParameters, annotations: &Pairs) -> Pairs {
-    let text = reading::Reading::new(parameters, annotations).take("target-node-labels");
+    let text = reading::read(parameters, annotations).take("target-node-labels");
     text.and_then(|text| text.pairs().ok()).unwrap_or_default()
 }

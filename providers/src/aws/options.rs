@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     attributes::{ACCESS_LOGS, ACCESS_LOGS_BUCKET, ACCESS_LOGS_PREFIX, CROSS_ZONE, PROXY_PROTOCOL},
-    reading::{Pairs, Reading, Text, adopted_arn},
+    reading::{Pairs, Reading, Text, adopted_arn, read},
     tags,
 };
 use crate::{Desired, ProviderError};
@@ -115,7 +115,7 @@ impl Options {
     /// # Errors
     /// [`ProviderError::User`] that names the annotation, and what to change.
     pub(super) fn read(parameters: &AwsParameters, desired: &Desired) -> Result<Self, ProviderError> {
-        let mut reading = Reading::new(parameters, &desired.options);
+        let mut reading = read(parameters, &desired.options);
         let target_type = target_type(&mut reading)?;
         let options = Self {
             adopt: adopted_arn(&desired.options)?,
@@ -143,7 +143,7 @@ impl Options {
 
 /// Whether balancers of the Service send to its endpoints themselves; what cannot be read is refused later.
 pub(super) fn target_type_of(parameters: &AwsParameters, annotations: &Pairs) -> TargetType {
-    target_type(&mut Reading::new(parameters, annotations)).unwrap_or_default()
+    target_type(&mut read(parameters, annotations)).unwrap_or_default()
 }
 
 /// `type` says which controller is meant, and once said which targets.

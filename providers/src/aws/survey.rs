@@ -10,7 +10,7 @@ use penstock_crds::AwsParameters;
 
 use super::{
     api::Api,
-    bucket::CallClass::Describe,
+    call_class::CallClass::Describe,
     conversion,
     failure::Failure,
     observed::{Balancer, Group, Listener, Observed},

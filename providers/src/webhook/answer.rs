@@ -1,12 +1,12 @@
 //! What an answer of the endpoint means. Pure.
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use penstock_crds::Reason;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use crate::ProviderError;
+use crate::{ProviderError, shown_text::shown};
 
 /// When to look again where the endpoint does not say.
 pub(super) const POLL: Duration = Duration::from_secs(2);
@@ -14,9 +14,6 @@ pub(super) const POLL: Duration = Duration::from_secs(2);
 const SLOW_DOWN: Duration = Duration::from_secs(10);
 /// The longest wait that the endpoint may ask for: a slip there must not stop a Service for days.
 const LONGEST_WAIT: u64 = 3600;
-/// The longest text of the endpoint's that is shown, in characters. Conditions allow 32768 and events 1024 bytes.
-const SHOWN: usize = 300;
-
 /// An answer, read as far as the limit allows.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
@@ -86,30 +83,6 @@ impl Answer {
     }
 }
 
-/// A text of the endpoint's as it may stand in a condition, an event or a log line: one line without control
-/// characters or what turns the direction of writing, and not too long.
-pub(super) fn shown(text: &str) -> String {
-    let mut escaped = String::new();
-    for c in text.trim().chars() {
-        // Quotes are harmless, and a message that is full of backslashes is hard to read.
-        let done = if matches!(c, '"' | '\'') {
-            escaped.write_char(c)
-        } else {
-            write!(escaped, "{}", c.escape_debug())
-        };
-        debug_assert!(done.is_ok(), "writing to a String");
-    }
-    bounded(&escaped)
-}
-
-/// The beginning of a text that is already safe to show.
-pub(super) fn bounded(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,9 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_endpoint_says_is_one_short_line() {
-        assert_eq!(shown(" it's \"full\"\n\u{1b}[31m\u{202e} ä "), "it's \"full\"\\n\\u{1b}[31m\\u{202e} ä");
-        assert_eq!(shown(&"ä".repeat(100_000)).chars().count(), SHOWN + 1);
+    fn a_failure_without_a_message_says_so() {
         assert!(answer(500, "<html>").failure("GET").to_string().ends_with("no message"));
     }
 }

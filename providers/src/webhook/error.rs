@@ -1,5 +1,7 @@
 //! Why there is no provider for a class.
 
+use crate::http::HttpError;
+
 /// Parameters of a class, or a token, that nothing can be called with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookError {
@@ -17,4 +19,15 @@ pub enum WebhookError {
     /// No HTTP client.
     #[error("no HTTP client for spec.webhook.url: {0}")]
     Client(String),
+}
+
+impl From<HttpError> for WebhookError {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Url(what) => Self::Url(what),
+            HttpError::Token => Self::Token,
+            HttpError::Tls(why) => Self::Tls(why),
+            HttpError::Client(why) => Self::Client(why),
+        }
+    }
 }

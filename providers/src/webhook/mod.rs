@@ -18,14 +18,17 @@ use penstock_crds::WebhookParameters;
 use penstock_model::Protocol;
 use serde::Serialize;
 
+pub use crate::Timeouts;
 pub use balancer::{Balancer, BalancerOwner, BalancerStatus, State};
-pub use endpoint::Timeouts;
 pub use error::WebhookError;
 pub use planner::{Action, Observed};
 pub use spec::{HealthCheck, Spec, SpecFamily, SpecFrontend};
 
-use crate::{Built, Capabilities, Certificate, Desired, Owner, Plan, Provider, ProviderError, Step, Target};
-use answer::{Answer, shown};
+use crate::{
+    Built, Capabilities, Certificate, Desired, Owner, Plan, Provider, ProviderError, Step, Target,
+    shown_text::shown,
+};
+use answer::Answer;
 use endpoint::Endpoint;
 
 /// The provider `webhook`, for one class.
@@ -68,7 +71,7 @@ impl WebhookProvider {
         token: Option<String>,
         timeouts: Timeouts,
     ) -> Result<Self, WebhookError> {
-        Ok(Self { endpoint: Endpoint::new(parameters, token, timeouts)? })
+        Ok(Self { endpoint: Endpoint::new(parameters, token.as_deref(), timeouts)? })
     }
 }
 

@@ -10,12 +10,15 @@ use std::{fmt::Display, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    answer::{POLL, bounded, shown},
+    answer::POLL,
     balancer::{Balancer, BalancerOwner, State},
     change::{self, Change},
     spec::Spec,
 };
-use crate::{Desired, Owner, Plan, ProviderError, Risk, Step, Target};
+use crate::{
+    Desired, Owner, Plan, ProviderError, Risk, Step, Target,
+    shown_text::{bounded, shown},
+};
 
 /// What a step of this provider does: one call each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,8 +7,8 @@ use anyhow::Result;
 use futures::FutureExt;
 use penstock_model::{Family, Protocol, TrafficPolicy};
 use penstock_providers::{
-    Built, Capabilities, Certificate, Desired, FamilyNeed, Frontend, Owner, Plan, Provider, ProviderError, Request,
-    Sharing, Step,
+    Built, Capabilities, Certificate, Desired, FamilyNeed, Frontend, Owner, Plan, Provider, ProviderError,
+    Request, Sharing, Step,
     pool::{Action, Observed, Pool, PoolProvider, Verdicts},
 };
 use penstock_tests::provider_contract::{Call, Case, Rig, Thing};
