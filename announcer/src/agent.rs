@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::Ipv4Addr,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -192,7 +192,7 @@ impl Agent {
         self.metrics.owned_addresses.set(i64::try_from(orders.owned.len()).unwrap_or(i64::MAX));
     }
 
-    fn report_takeover(&self, address: Ipv4Addr, interfaces: &BTreeSet<String>) {
+    fn report_takeover(&self, address: IpAddr, interfaces: &BTreeSet<String>) {
         self.metrics.takeovers.inc();
         if interfaces.is_empty() {
             tracing::warn!(%address, "taking an address over, but no interface to answer on is there and up");

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,6 @@ use penstock_runtime::Update;
 
 use crate::{
     advertisement::InterfaceSelection,
-    arp::Mac,
     claim_log::ClaimLog,
     cluster::{Assignment, Cluster, Kind},
     election,
@@ -21,6 +20,7 @@ use crate::{
     lease,
     link::Link,
     liveness::Liveness,
+    mac::Mac,
 };
 
 /// What an announcer can be told.
@@ -50,7 +50,7 @@ pub enum Input {
     /// Another station claims an address that we answer for.
     Claim {
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Who.
         by: Mac,
         /// Where it was heard.
@@ -62,21 +62,21 @@ pub enum Input {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Orders {
     /// The addresses that this node owns and the interfaces to answer on.
-    pub owned: BTreeMap<Ipv4Addr, BTreeSet<String>>,
-    /// Whether gratuitous ARP may be sent.
+    pub owned: BTreeMap<IpAddr, BTreeSet<String>>,
+    /// Whether addresses may be claimed, by gratuitous ARP and unsolicited advertisements.
     pub claiming: bool,
 }
 
 impl Orders {
     /// The addresses to answer for on one interface.
     #[must_use]
-    pub fn on(&self, interface: &str) -> BTreeSet<Ipv4Addr> {
+    pub fn on(&self, interface: &str) -> BTreeSet<IpAddr> {
         self.owned.iter().filter(|(_, names)| names.contains(interface)).map(|(ip, _)| *ip).collect()
     }
 
     /// The addresses that are in these orders and not in those before.
     #[must_use]
-    pub fn beyond(&self, before: &Self) -> Vec<Ipv4Addr> {
+    pub fn beyond(&self, before: &Self) -> Vec<IpAddr> {
         self.owned.keys().filter(|ip| !before.owned.contains_key(ip)).copied().collect()
     }
 }
@@ -123,9 +123,9 @@ pub struct Announcer {
     claim_log: ClaimLog,
     links: Vec<Link>,
     arrived: Arrived,
-    assignments: BTreeMap<Ipv4Addr, Assignment>,
+    assignments: BTreeMap<IpAddr, Assignment>,
     /// What was said of addresses that are a node's own.
-    taken: BTreeMap<(Ipv4Addr, ObjectKey), String>,
+    taken: BTreeMap<(IpAddr, ObjectKey), String>,
     /// Whether `assignments` must be computed anew.
     stale: bool,
     /// The living nodes that `orders` rest on; `None` when the orders must be computed anew.
@@ -216,7 +216,7 @@ impl Announcer {
         false
     }
 
-    fn take_claim(&mut self, address: Ipv4Addr, by: Mac, interface: &str, now: Instant) -> bool {
+    fn take_claim(&mut self, address: IpAddr, by: Mac, interface: &str, now: Instant) -> bool {
         if !self.orders.owned.contains_key(&address) || self.fence.has_yielded(address) {
             return false;
         }
@@ -289,7 +289,7 @@ impl Announcer {
         }
     }
 
-    fn owned(&self, live: &BTreeSet<String>) -> BTreeMap<Ipv4Addr, BTreeSet<String>> {
+    fn owned(&self, live: &BTreeSet<String>) -> BTreeMap<IpAddr, BTreeSet<String>> {
         let ours = self.assignments.iter().filter(|(address, assignment)| {
             if self.fence.is_healthy() {
                 self.elected(**address, assignment, live)
@@ -300,19 +300,19 @@ impl Announcer {
         ours.map(|(address, assignment)| (*address, self.interfaces(&assignment.interfaces))).collect()
     }
 
-    fn elected(&self, address: Ipv4Addr, assignment: &Assignment, live: &BTreeSet<String>) -> bool {
+    fn elected(&self, address: IpAddr, assignment: &Assignment, live: &BTreeSet<String>) -> bool {
         let candidates =
             assignment.nodes.iter().filter(|node| live.contains(*node) || **node == self.own_name);
-        election::owner(IpAddr::V4(address), candidates.map(String::as_str)) == Some(&self.own_name)
+        election::owner(address, candidates.map(String::as_str)) == Some(&self.own_name)
     }
 
-    fn keeps(&self, address: Ipv4Addr, assignment: &Assignment) -> bool {
+    fn keeps(&self, address: IpAddr, assignment: &Assignment) -> bool {
         self.orders.owned.contains_key(&address)
             && assignment.nodes.contains(&self.own_name)
             && !self.fence.has_yielded(address)
     }
 
-    /// The interfaces of a selection that exist and can carry ARP now.
+    /// The interfaces of a selection that exist and can carry ARP and NDP now.
     fn interfaces(&self, selection: &InterfaceSelection) -> BTreeSet<String> {
         let usable = self.links.iter().filter(|link| link.is_usable());
         let selected = usable.filter(|link| {
@@ -348,7 +348,7 @@ impl Announcer {
     }
 
     /// The Services that have an address.
-    pub fn services_of(&self, address: Ipv4Addr) -> impl Iterator<Item = &ObjectKey> {
+    pub fn services_of(&self, address: IpAddr) -> impl Iterator<Item = &ObjectKey> {
         self.assignments.get(&address).into_iter().flat_map(|assignment| &assignment.services)
     }
 }

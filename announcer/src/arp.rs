@@ -6,34 +6,7 @@ use etherparse::{
     ArpEthIpv4Packet, ArpHardwareId, ArpOperation, ArpPacketSlice, EtherType, Ethernet2Header, Ethernet2Slice,
 };
 
-/// An Ethernet address.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mac(pub [u8; 6]);
-
-impl Mac {
-    /// All stations on the link.
-    pub const BROADCAST: Self = Self([0xff; 6]);
-    const ZERO: Self = Self([0; 6]);
-
-    /// Whether one station may have it: not a group, not zero.
-    #[must_use]
-    pub fn is_station(self) -> bool {
-        self.0[0] & 1 == 0 && self != Self::ZERO
-    }
-}
-
-impl std::fmt::Display for Mac {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
-
-impl std::fmt::Debug for Mac {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{self}")
-    }
-}
+use crate::mac::Mac;
 
 /// What an ARP packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +46,8 @@ impl ArpFrame {
             ArpOperation::REPLY => Operation::Reply,
             _ => return None,
         };
-        let sender = (mac(arp.sender_hw_addr())?, ipv4(arp.sender_protocol_addr())?);
-        let target = (mac(arp.target_hw_addr())?, ipv4(arp.target_protocol_addr())?);
+        let sender = (Mac::from_slice(arp.sender_hw_addr())?, ipv4(arp.sender_protocol_addr())?);
+        let target = (Mac::from_slice(arp.target_hw_addr())?, ipv4(arp.target_protocol_addr())?);
         let destination = Mac(ethernet.destination());
         (known && sender.0.is_station()).then_some(Self { destination, operation, sender, target })
     }
@@ -122,10 +95,6 @@ impl ArpFrame {
             Self { destination, operation: Operation::Reply, sender, target: sender },
         ]
     }
-}
-
-fn mac(bytes: &[u8]) -> Option<Mac> {
-    bytes.try_into().ok().map(Mac)
 }
 
 fn ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {

@@ -2,11 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    net::Ipv4Addr,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
-use crate::arp::Mac;
+use crate::mac::Mac;
 
 /// Between two lines about the same address and station.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -17,12 +17,12 @@ const CAPACITY: usize = 256;
 /// When each claim was logged last.
 #[derive(Debug, Default)]
 pub(crate) struct ClaimLog {
-    logged: BTreeMap<(Ipv4Addr, Mac), Instant>,
+    logged: BTreeMap<(IpAddr, Mac), Instant>,
 }
 
 impl ClaimLog {
     /// Whether a claim heard now is to be logged.
-    pub(crate) fn admits(&mut self, address: Ipv4Addr, by: Mac, now: Instant) -> bool {
+    pub(crate) fn admits(&mut self, address: IpAddr, by: Mac, now: Instant) -> bool {
         let recent = |at: &Instant| now.saturating_duration_since(*at) < INTERVAL;
         if self.logged.get(&(address, by)).is_some_and(recent) {
             return false;
@@ -40,9 +40,11 @@ impl ClaimLog {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
-    const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 200);
+    const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 200));
 
     fn mac(n: usize) -> Mac {
         let n = n.to_be_bytes();
@@ -55,7 +57,7 @@ mod tests {
         assert!(log.admits(VIP, mac(1), start));
         assert!(!log.admits(VIP, mac(1), start + INTERVAL - Duration::from_millis(1)));
         assert!(log.admits(VIP, mac(2), start), "another station");
-        assert!(log.admits(Ipv4Addr::new(203, 0, 113, 201), mac(1), start), "another address");
+        assert!(log.admits(Ipv4Addr::new(203, 0, 113, 201).into(), mac(1), start), "another address");
         assert!(log.admits(VIP, mac(1), start + INTERVAL));
     }
 

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
 };
 
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
@@ -165,21 +165,17 @@ impl Cluster {
         self.services.get(key).map(|announced| &announced.service)
     }
 
-    /// For each IPv4 address of a Service: who may announce it. Addresses in no advertised pool are not in it,
+    /// For each address of a Service: who may announce it. Addresses in no advertised pool are not in it,
     /// those that no node may announce are.
     #[must_use]
-    pub fn assignments(&self) -> BTreeMap<Ipv4Addr, Assignment> {
-        let mut all: BTreeMap<Ipv4Addr, Assignment> = BTreeMap::new();
+    pub fn assignments(&self) -> BTreeMap<IpAddr, Assignment> {
+        let mut all: BTreeMap<IpAddr, Assignment> = BTreeMap::new();
         for announced in self.services.values() {
             let service = &announced.service;
             for address in &service.load_balancer_ips {
-                let IpAddr::V4(v4) = address else {
-                    tracing::debug!(service = %service.key, %address, "IPv6 addresses are not announced yet");
-                    continue;
-                };
                 let advertisements = self.advertisements_of(announced, *address);
                 if !advertisements.is_empty() && self.holder(*address).is_none() {
-                    self.allow(service, &advertisements, all.entry(*v4).or_default());
+                    self.allow(service, &advertisements, all.entry(*address).or_default());
                 }
             }
         }
@@ -189,14 +185,12 @@ impl Cluster {
     /// The addresses that [`Cluster::assignments`] leaves out since a node has them, with the Service and who has
     /// them: to answer for them would take the node off its segment.
     #[must_use]
-    pub fn taken(&self) -> BTreeMap<(Ipv4Addr, ObjectKey), String> {
+    pub fn taken(&self) -> BTreeMap<(IpAddr, ObjectKey), String> {
         let all =
             self.services.values().flat_map(|a| a.service.load_balancer_ips.iter().map(move |ip| (a, *ip)));
-        let taken = all.filter_map(|(announced, address)| match address {
-            IpAddr::V4(_) if self.advertisements_of(announced, address).is_empty() => None,
-            IpAddr::V4(v4) => Some(((v4, announced.service.key.clone()), self.holder(address)?)),
-            IpAddr::V6(_) => None,
-        });
+        let announced = all.filter(|(of, address)| !self.advertisements_of(of, *address).is_empty());
+        let taken = announced
+            .filter_map(|(of, address)| Some(((address, of.service.key.clone()), self.holder(address)?)));
         taken.collect()
     }
 

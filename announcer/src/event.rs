@@ -30,7 +30,7 @@ impl Events {
     }
 
     /// This node answers for the Service's address from now on. MetalLB's reason and wording.
-    pub(crate) fn node_assigned(&self, service: &Service, address: std::net::Ipv4Addr) {
+    pub(crate) fn node_assigned(&self, service: &Service, address: std::net::IpAddr) {
         let event = Event {
             type_: EventType::Normal,
             reason: "nodeAssigned".into(),

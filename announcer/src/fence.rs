@@ -24,7 +24,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    net::Ipv4Addr,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -56,7 +56,7 @@ pub struct Fence {
     healthy: bool,
     lapsed_at: Option<Instant>,
     closed: bool,
-    yielded: BTreeSet<Ipv4Addr>,
+    yielded: BTreeSet<IpAddr>,
 }
 
 impl Fence {
@@ -139,7 +139,7 @@ impl Fence {
     }
 
     /// Another node claimed our address; returns whether we yield it.
-    pub fn claimed(&mut self, address: Ipv4Addr) -> bool {
+    pub fn claimed(&mut self, address: IpAddr) -> bool {
         if !self.healthy {
             self.yielded.insert(address);
         }
@@ -148,16 +148,18 @@ impl Fence {
 
     /// Whether the address was yielded.
     #[must_use]
-    pub fn has_yielded(&self, address: Ipv4Addr) -> bool {
+    pub fn has_yielded(&self, address: IpAddr) -> bool {
         self.yielded.contains(&address)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
-    const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 200);
+    const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 200));
     const DURATION: Duration = Duration::from_secs(2);
 
     fn millis(n: u64) -> Duration {

@@ -1,4 +1,4 @@
-//! Tells the network where an address lives: ARP for IPv4, one owner per address.
+//! Tells the network where an address lives: ARP for IPv4, NDP for IPv6, one owner per address.
 //!
 //! ```text
 //! watches, Leases, links, heard claims -> Announcer (pure) -> Orders -> responders (one task per interface)
@@ -6,7 +6,7 @@
 //!
 //! # Tasks
 //! - [`agent::run`]'s own task owns the [`Announcer`]: all that the cluster says goes in, [`Orders`] come out.
-//! - One task per interface owns a packet socket and a [`speaker::ArpSpeaker`]; it answers without asking anybody,
+//! - One task per interface owns packet sockets and a [`speaker::Speaker`]; it answers without asking anybody,
 //!   so neither a busy agent nor an API server that is away delays an answer.
 //! - One task renews this node's Lease ([`lease`]), one reads links and addresses ([`link`]), one writes events.
 //!
@@ -16,7 +16,7 @@
 //! [`fence`] says how they settle when one of them cannot hear the news.
 //!
 //! # What comes later
-//! NDP joins as a second speaker on the same responder; BGP and BFD take the same [`Orders`].
+//! BGP and BFD take the same [`Orders`].
 
 pub mod advertisement;
 pub mod agent;
@@ -31,7 +31,10 @@ pub mod fence;
 pub mod lease;
 pub mod link;
 pub mod liveness;
+pub mod mac;
+mod membership;
 mod metrics;
+pub mod ndp;
 pub mod packet_socket;
 pub mod responder;
 pub mod speaker;

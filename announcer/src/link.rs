@@ -20,7 +20,7 @@ use rtnetlink::{
 };
 use tokio::sync::mpsc;
 
-use crate::{Input, arp::Mac};
+use crate::{Input, mac::Mac};
 
 /// How often links are read without a message that they changed.
 const INTERVAL: Duration = Duration::from_secs(10);

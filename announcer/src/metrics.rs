@@ -8,6 +8,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::speaker::Frame;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     outcome: &'static str,
@@ -26,6 +28,8 @@ pub struct Metrics {
     pub give_ups: Counter<u64, AtomicU64>,
     /// ARP requests answered.
     pub arp_requests_answered: Counter<u64, AtomicU64>,
+    /// Neighbor Solicitations answered.
+    pub ndp_solicitations_answered: Counter<u64, AtomicU64>,
     /// Frames by which another station claimed an address of ours.
     pub foreign_claims: Counter<u64, AtomicU64>,
     lease_renewals: Family<Outcome, Counter<u64, AtomicU64>>,
@@ -43,10 +47,20 @@ impl Metrics {
         registry.register("give_ups", "Addresses given up", self.give_ups.clone());
         let answered = self.arp_requests_answered.clone();
         registry.register("arp_requests_answered", "ARP requests answered", answered);
+        let answered = self.ndp_solicitations_answered.clone();
+        registry.register("ndp_solicitations_answered", "Neighbor Solicitations answered", answered);
         let claims = self.foreign_claims.clone();
         registry.register("foreign_claims", "Frames of others that claimed an address owned here", claims);
         let renewals = self.lease_renewals.clone();
         registry.register("lease_renewals", "Renewals of this node's Lease by outcome", renewals);
+    }
+
+    /// Counts an answer that was sent.
+    pub(crate) fn count_answer(&self, answer: &Frame) {
+        match answer {
+            Frame::Arp(_) => self.arp_requests_answered.inc(),
+            Frame::Ndp(_) => self.ndp_solicitations_answered.inc(),
+        };
     }
 
     /// Counts an attempt to renew the Lease.

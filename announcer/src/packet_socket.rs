@@ -1,4 +1,4 @@
-//! A packet socket (`AF_PACKET`, packet(7)) that carries the ARP of one interface.
+//! A packet socket (`AF_PACKET`, packet(7)) that carries the ARP or the Neighbor Discovery of one interface.
 
 use std::{
     io,
@@ -6,15 +6,29 @@ use std::{
 };
 
 use libc::{
-    BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, ETH_P_ARP, PACKET_OTHERHOST, SKF_AD_OFF,
-    SKF_AD_PKTTYPE, sockaddr_ll,
+    BPF_ABS, BPF_B, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, ETH_P_ARP, ETH_P_IPV6, IPPROTO_ICMPV6,
+    PACKET_OTHERHOST, SKF_AD_OFF, SKF_AD_PKTTYPE, sockaddr_ll,
 };
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// More than any ARP frame that we read: 14 of Ethernet, 28 of ARP.
-const SNAP_LENGTH: usize = 128;
+/// A whole frame, without those that are jumbo: what is cut off has a wrong checksum, and is no message of a neighbour.
+const SNAP_LENGTH: usize = 1514;
+/// Where an untagged frame of IPv6 says what it carries, and ICMPv6 behind a header without extensions its type.
+const NEXT_HEADER: u32 = 14 + 6;
+const ICMP_TYPE: u32 = 14 + 40;
+/// Neighbor Solicitation and Advertisement (RFC 4861).
+const NEIGHBOR_MESSAGES: [u32; 2] = [135, 136];
+
+/// What a socket carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discovery {
+    /// ARP, for IPv4.
+    Arp,
+    /// Neighbor Discovery, for IPv6.
+    Ndp,
+}
 
 /// A packet socket could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +47,7 @@ pub enum PacketSocketError {
     },
 }
 
-/// Sends and receives the ARP frames of one interface.
+/// Sends and receives such frames of one interface.
 #[derive(Debug)]
 pub struct PacketSocket {
     socket: AsyncFd<Socket>,
@@ -52,16 +66,16 @@ impl PacketSocket {
     ///
     /// # Errors
     /// When not allowed, or the interface is gone.
-    pub fn open(interface: u32) -> Result<Self, PacketSocketError> {
-        let socket = Self::bind(interface).map_err(|source| refused(interface, source))?;
+    pub fn open(interface: u32, discovery: Discovery) -> Result<Self, PacketSocketError> {
+        let socket = Self::bind(interface, discovery).map_err(|source| refused(interface, source))?;
         Ok(Self { socket })
     }
 
     /// Protocol 0 hears nothing until `bind` names protocol and interface, and the filter is there before it.
-    fn bind(interface: u32) -> io::Result<AsyncFd<Socket>> {
+    fn bind(interface: u32, discovery: Discovery) -> io::Result<AsyncFd<Socket>> {
         let socket = unbound()?;
-        socket.attach_filter(&filter())?;
-        socket.bind(&address(interface)?)?;
+        socket.attach_filter(&filter(discovery))?;
+        socket.bind(&address(interface, discovery)?)?;
         // SAFETY: the socket owns its descriptor and is neither replaced nor closed while the AsyncFd has it.
         Ok(unsafe { AsyncFd::register(socket) }?)
     }
@@ -108,27 +122,61 @@ fn refused(interface: u32, source: io::Error) -> PacketSocketError {
 }
 
 /// Frames to other stations stay out: those that a bridge's promiscuous port sees, and those with the tag of a VLAN
-/// that this interface is not in. The kernel has stripped the tag by now and marks them as another's.
-fn filter() -> [SockFilter; 4] {
+/// that this interface is not in. The kernel has stripped the tag by now and marks them as another's. Of IPv6, all but
+/// messages of neighbours stay out.
+fn filter(discovery: Discovery) -> Vec<SockFilter> {
     let packet_type = (SKF_AD_OFF + SKF_AD_PKTTYPE).cast_unsigned();
-    let instruction =
-        |code: u32, jump_true, jump_false, k: u32| SockFilter::new(code as u16, jump_true, jump_false, k);
-    [
-        instruction(BPF_LD | BPF_W | BPF_ABS, 0, 0, packet_type),
-        instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, u32::from(PACKET_OTHERHOST)),
-        instruction(BPF_RET | BPF_K, 0, 0, 0),
-        instruction(BPF_RET | BPF_K, 0, 0, SNAP_LENGTH as u32),
-    ]
+    let [solicitation, advertisement] = NEIGHBOR_MESSAGES;
+    let (take, drop) = (verdict(SNAP_LENGTH as u32), verdict(0));
+    match discovery {
+        Discovery::Arp => vec![load(BPF_W, packet_type), skip_if(PACKET_OTHERHOST.into(), 1), take, drop],
+        Discovery::Ndp => vec![
+            load(BPF_W, packet_type),
+            skip_if(PACKET_OTHERHOST.into(), 6),
+            load(BPF_B, NEXT_HEADER),
+            skip_unless(IPPROTO_ICMPV6 as u32, 4),
+            load(BPF_B, ICMP_TYPE),
+            skip_if(solicitation, 1),
+            skip_unless(advertisement, 1),
+            take,
+            drop,
+        ],
+    }
 }
 
-fn address(interface: u32) -> io::Result<SockAddr> {
+fn instruction(code: u32, jump_true: u8, jump_false: u8, value: u32) -> SockFilter {
+    SockFilter::new(code as u16, jump_true, jump_false, value)
+}
+
+fn load(size: u32, at: u32) -> SockFilter {
+    instruction(BPF_LD | size | BPF_ABS, 0, 0, at)
+}
+
+/// Skips instructions where what was loaded is the value.
+fn skip_if(value: u32, instructions: u8) -> SockFilter {
+    instruction(BPF_JMP | BPF_JEQ | BPF_K, instructions, 0, value)
+}
+
+fn skip_unless(value: u32, instructions: u8) -> SockFilter {
+    instruction(BPF_JMP | BPF_JEQ | BPF_K, 0, instructions, value)
+}
+
+fn verdict(length: u32) -> SockFilter {
+    instruction(BPF_RET | BPF_K, 0, 0, length)
+}
+
+fn address(interface: u32, discovery: Discovery) -> io::Result<SockAddr> {
+    let protocol = match discovery {
+        Discovery::Arp => ETH_P_ARP,
+        Discovery::Ndp => ETH_P_IPV6,
+    };
     let index = i32::try_from(interface).map_err(|_| io::Error::from(Errno::ENODEV))?;
     // SAFETY: sockaddr_ll fits into sockaddr_storage, all of which was zeroed; family and length are set.
     let ((), address) = unsafe {
         SockAddr::try_init(|storage, length| {
             let link = sockaddr_ll {
                 sll_family: libc::AF_PACKET as u16,
-                sll_protocol: (ETH_P_ARP as u16).to_be(),
+                sll_protocol: (protocol as u16).to_be(),
                 sll_ifindex: index,
                 ..MaybeUninit::zeroed().assume_init()
             };

@@ -1,4 +1,4 @@
-//! Responders: one task per interface, which owns the interface's packet socket and its [`ArpSpeaker`].
+//! Responders: one task per interface, which owns the interface's sockets and its [`Speaker`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,13 +11,50 @@ use tokio::{
 };
 
 use crate::{
-    Input, Metrics, Orders,
-    arp::{ArpFrame, Mac},
-    deadline,
+    Input, Metrics, Orders, deadline,
     link::Link,
-    packet_socket::{PacketSocket, is_transient},
-    speaker::{Announced, ArpSpeaker, Heard},
+    mac::Mac,
+    membership::Memberships,
+    packet_socket::{Discovery, PacketSocket, PacketSocketError, is_transient},
+    speaker::{Announced, Frame, Heard, Speaker},
 };
+
+/// What an interface is heard and answered by.
+#[derive(Debug)]
+pub struct Sockets {
+    arp: PacketSocket,
+    ndp: PacketSocket,
+    memberships: Memberships,
+}
+
+impl Sockets {
+    /// Opens them on an interface of the thread's network namespace; needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When not allowed, or the interface is gone.
+    pub fn open(interface: u32) -> Result<Self, PacketSocketError> {
+        Ok(Self {
+            arp: PacketSocket::open(interface, Discovery::Arp)?,
+            ndp: PacketSocket::open(interface, Discovery::Ndp)?,
+            memberships: Memberships::open(interface),
+        })
+    }
+
+    async fn receive(&self) -> std::io::Result<Vec<u8>> {
+        tokio::select! {
+            frame = self.arp.receive() => frame,
+            frame = self.ndp.receive() => frame,
+        }
+    }
+
+    async fn send(&self, frame: &Frame) -> std::io::Result<()> {
+        let socket = match frame {
+            Frame::Arp(_) => &self.arp,
+            Frame::Ndp(_) => &self.ndp,
+        };
+        socket.send(&frame.to_bytes()).await
+    }
+}
 
 /// A running task. Dropping it ends the task.
 #[derive(Debug)]
@@ -29,14 +66,14 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// Starts answering on the link by the socket, which must be the link's. Claims go to `news`.
+    /// Starts answering on the link by the sockets, which must be the link's. Claims go to `news`.
     #[must_use]
-    pub fn start(link: &Link, socket: PacketSocket, news: mpsc::Sender<Input>, metrics: Metrics) -> Self {
+    pub fn start(link: &Link, sockets: Sockets, news: mpsc::Sender<Input>, metrics: Metrics) -> Self {
         let (orders, received) = watch::channel(Announced::default());
         let interface = Interface {
             name: link.name.clone(),
-            socket,
-            speaker: ArpSpeaker::new(link.mac),
+            sockets,
+            speaker: Speaker::new(link.mac),
             orders: received,
             news,
             metrics,
@@ -94,15 +131,19 @@ impl Responders {
         if self.running.contains_key(&link.name) {
             return;
         }
-        match PacketSocket::open(link.index) {
-            Ok(socket) => {
-                tracing::info!(interface = link.name, mac = %link.mac, "answering ARP");
-                let responder = Responder::start(link, socket, self.news.clone(), self.metrics.clone());
+        match Sockets::open(link.index) {
+            Ok(sockets) => {
+                tracing::info!(interface = link.name, mac = %link.mac, "answering ARP and NDP");
+                let responder = Responder::start(link, sockets, self.news.clone(), self.metrics.clone());
                 self.running.insert(link.name.clone(), responder);
             }
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(interface = link.name, error, "no ARP on this interface, trying again later");
+                tracing::warn!(
+                    interface = link.name,
+                    error,
+                    "nothing is answered on this interface, trying again later"
+                );
             }
         }
     }
@@ -111,8 +152,8 @@ impl Responders {
 /// What the task owns.
 struct Interface {
     name: String,
-    socket: PacketSocket,
-    speaker: ArpSpeaker,
+    sockets: Sockets,
+    speaker: Speaker,
     orders: watch::Receiver<Announced>,
     news: mpsc::Sender<Input>,
     metrics: Metrics,
@@ -128,11 +169,11 @@ impl Interface {
                     Ok(()) => self.take_orders(),
                     Err(_) => return,
                 },
-                frame = self.socket.receive() => match frame {
+                frame = self.sockets.receive() => match frame {
                     Ok(bytes) => self.receive(&bytes).await,
                     Err(error) if is_transient(&error) => {}
                     Err(error) => {
-                        tracing::warn!(interface = self.name, %error, "receiving ARP failed, starting anew");
+                        tracing::warn!(interface = self.name, %error, "receiving failed, starting anew");
                         return;
                     }
                 },
@@ -146,6 +187,10 @@ impl Interface {
 
     fn take_orders(&mut self) {
         let announced = self.orders.borrow_and_update().clone();
+        if let Err((group, error)) = self.sockets.memberships.set(&announced.groups()) {
+            let interface = &self.name;
+            tracing::warn!(interface, %group, %error, "questions for some IPv6 addresses may not be heard");
+        }
         self.speaker.set(announced, Instant::now());
     }
 
@@ -153,7 +198,7 @@ impl Interface {
         match self.speaker.receive(bytes) {
             Some(Heard::Question(answer)) => {
                 self.send(&answer).await;
-                self.metrics.arp_requests_answered.inc();
+                self.metrics.count_answer(&answer);
             }
             Some(Heard::Claim { address, by }) => {
                 self.metrics.foreign_claims.inc();
@@ -165,9 +210,9 @@ impl Interface {
         }
     }
 
-    async fn send(&self, frame: &ArpFrame) {
-        if let Err(error) = self.socket.send(&frame.to_bytes()).await {
-            tracing::debug!(interface = self.name, %error, "an ARP frame was not sent");
+    async fn send(&self, frame: &Frame) {
+        if let Err(error) = self.sockets.send(frame).await {
+            tracing::debug!(interface = self.name, %error, ?frame, "not sent");
         }
     }
 }

@@ -1,16 +1,20 @@
-//! ARP on one interface, without the interface: bytes and time in, frames and claims out.
+//! ARP and NDP on one interface, without the interface: bytes and time in, frames and claims out.
 //!
-//! On taking an address over, gratuitous ARP is sent at once and then each 1.1 s for 5 s: Linux ignores a change
-//! of a neighbour entry within a second of the last one (`locktime`), and a single frame may be lost. Then it is
-//! repeated slowly, for switches and neighbours that forgot.
+//! On taking an address over, gratuitous ARP or an unsolicited advertisement is sent at once and then each 1.1 s for 5 s:
+//! Linux ignores a change of a neighbour entry within a second of the last one (`locktime`), and a single frame may be
+//! lost. Then it is repeated slowly, for switches and neighbours that forgot.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv6Addr},
     time::{Duration, Instant},
 };
 
-use crate::arp::{ArpFrame, Mac, Operation};
+use crate::{
+    arp::{ArpFrame, Operation},
+    mac::Mac,
+    ndp::{self, Message, NdpFrame},
+};
 
 /// Between two of the first announcements.
 const BURST_INTERVAL: Duration = Duration::from_millis(1100);
@@ -23,22 +27,106 @@ const REPEAT_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Announced {
     /// The addresses to answer for.
-    pub addresses: BTreeSet<Ipv4Addr>,
-    /// Whether gratuitous ARP may be sent.
+    pub addresses: BTreeSet<IpAddr>,
+    /// Whether addresses may be claimed unasked.
     pub claiming: bool,
     /// Hardware addresses that this node announces from, on any interface: what they say is no foreign claim.
     pub own_macs: BTreeSet<Mac>,
+}
+
+impl Announced {
+    /// The groups in which others ask for its IPv6 addresses.
+    #[must_use]
+    pub fn groups(&self) -> BTreeSet<Ipv6Addr> {
+        let group = |address: &IpAddr| match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(v6) => Some(ndp::solicited_node(*v6)),
+        };
+        self.addresses.iter().filter_map(group).collect()
+    }
+}
+
+/// A frame of either protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// For IPv4.
+    Arp(ArpFrame),
+    /// For IPv6.
+    Ndp(NdpFrame),
+}
+
+impl Frame {
+    /// Reads a frame; `None` for whatever is neither.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        ArpFrame::parse(bytes).map(Self::Arp).or_else(|| NdpFrame::parse(bytes).map(Self::Ndp))
+    }
+
+    /// The frame's bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Arp(frame) => frame.to_bytes(),
+            Self::Ndp(frame) => frame.to_bytes(),
+        }
+    }
+
+    /// Tells everybody that an address is at `mac` from now on.
+    fn claims(mac: Mac, address: IpAddr) -> Vec<Self> {
+        match address {
+            IpAddr::V4(v4) => ArpFrame::gratuitous(mac, v4).map(Self::Arp).to_vec(),
+            IpAddr::V6(v6) => vec![Self::Ndp(NdpFrame::unsolicited(mac, v6))],
+        }
+    }
+
+    fn destination(&self) -> Mac {
+        match self {
+            Self::Arp(frame) => frame.destination,
+            Self::Ndp(frame) => frame.destination,
+        }
+    }
+
+    fn by(&self) -> Mac {
+        match self {
+            Self::Arp(frame) => frame.sender.0,
+            Self::Ndp(frame) => frame.sender.0,
+        }
+    }
+
+    /// The addresses that the sender says it has.
+    fn claimed(&self) -> Vec<IpAddr> {
+        match self {
+            Self::Arp(frame) => vec![frame.sender.1.into()],
+            Self::Ndp(frame) => match frame.message {
+                Message::Solicitation => vec![frame.sender.1.into()],
+                Message::Advertisement { .. } => vec![frame.target.into(), frame.sender.1.into()],
+            },
+        }
+    }
+
+    /// For which address it asks, and the answer that it is at `mac`.
+    fn question(&self, mac: Mac) -> Option<(IpAddr, Self)> {
+        match self {
+            Self::Arp(frame) if frame.operation == Operation::Request => {
+                Some((frame.target.1.into(), Self::Arp(frame.reply_from(mac))))
+            }
+            Self::Ndp(frame) if frame.message == Message::Solicitation => {
+                Some((frame.target.into(), Self::Ndp(frame.reply_from(mac))))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What a received frame means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// A question; send this answer.
-    Question(ArpFrame),
+    Question(Frame),
     /// Another station says that it has an address of ours.
     Claim {
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Who.
         by: Mac,
     },
@@ -52,13 +140,13 @@ struct Schedule {
 
 /// The state of one interface.
 #[derive(Debug)]
-pub struct ArpSpeaker {
+pub struct Speaker {
     mac: Mac,
     announced: Announced,
-    schedules: BTreeMap<Ipv4Addr, Schedule>,
+    schedules: BTreeMap<IpAddr, Schedule>,
 }
 
-impl ArpSpeaker {
+impl Speaker {
     /// A silent one for an interface with this hardware address.
     #[must_use]
     pub fn new(mac: Mac) -> Self {
@@ -82,32 +170,32 @@ impl ArpSpeaker {
     /// What a frame means to us; `None` if nothing.
     #[must_use]
     pub fn receive(&self, bytes: &[u8]) -> Option<Heard> {
-        let frame = ArpFrame::parse(bytes)?;
-        let (by, claimed) = frame.sender;
-        let to_us = frame.destination == self.mac || frame.destination == Mac::BROADCAST;
+        let frame = Frame::parse(bytes)?;
+        let by = frame.by();
+        let to_us = frame.destination() == self.mac || frame.destination().is_group();
         if !to_us || by == self.mac || self.announced.own_macs.contains(&by) {
             return None;
         }
-        if self.announced.addresses.contains(&claimed) {
-            return Some(Heard::Claim { address: claimed, by });
+        let ours = |address: &IpAddr| self.announced.addresses.contains(address);
+        if let Some(address) = frame.claimed().into_iter().find(ours) {
+            return Some(Heard::Claim { address, by });
         }
-        let asked =
-            frame.operation == Operation::Request && self.announced.addresses.contains(&frame.target.1);
-        asked.then(|| Heard::Question(frame.reply_from(self.mac)))
+        let asked = frame.question(self.mac).filter(|(address, _)| ours(address));
+        asked.map(|(_, answer)| Heard::Question(answer))
     }
 
-    /// The gratuitous frames due now.
-    pub fn due(&mut self, now: Instant) -> Vec<ArpFrame> {
+    /// The frames due now by which addresses are claimed.
+    pub fn due(&mut self, now: Instant) -> Vec<Frame> {
         let mut frames = Vec::new();
         for (address, schedule) in self.schedules.iter_mut().filter(|(_, s)| s.next <= now) {
             schedule.sent = (schedule.sent + 1).min(BURST);
             schedule.next = now + if schedule.sent < BURST { BURST_INTERVAL } else { REPEAT_INTERVAL };
-            frames.extend(ArpFrame::gratuitous(self.mac, *address));
+            frames.extend(Frame::claims(self.mac, *address));
         }
         frames
     }
 
-    /// When [`ArpSpeaker::due`] has something next.
+    /// When [`Speaker::due`] has something next.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
         self.schedules.values().map(|schedule| schedule.next).min()
@@ -115,124 +203,4 @@ impl ArpSpeaker {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
-    const OURS_TOO: Mac = Mac([2, 0, 0, 0, 0, 2]);
-    const OTHER: Mac = Mac([2, 0, 0, 0, 0, 9]);
-    const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 200);
-    const HOST: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
-
-    fn announced(claiming: bool) -> Announced {
-        Announced { addresses: [VIP].into(), claiming, own_macs: [OURS_TOO].into() }
-    }
-
-    fn speaker(claiming: bool, now: Instant) -> ArpSpeaker {
-        let mut speaker = ArpSpeaker::new(OURS);
-        speaker.set(announced(claiming), now);
-        speaker
-    }
-
-    fn question(destination: Mac, target: Ipv4Addr) -> ArpFrame {
-        ArpFrame {
-            destination,
-            operation: Operation::Request,
-            sender: (OTHER, HOST),
-            target: (Mac([0; 6]), target),
-        }
-    }
-
-    #[test]
-    fn what_frames_mean() {
-        let asked = question(Mac::BROADCAST, VIP);
-        let answer = Some(Heard::Question(asked.reply_from(OURS)));
-        let claim = Some(Heard::Claim { address: VIP, by: OTHER });
-        let from = |mac| ArpFrame::gratuitous(mac, VIP);
-        let probe = ArpFrame { sender: (OTHER, Ipv4Addr::UNSPECIFIED), ..asked };
-        let cases = [
-            ("question", asked, answer),
-            ("question to us alone", question(OURS, VIP), answer),
-            ("question to another station", question(OTHER, VIP), None),
-            ("question for another address", question(Mac::BROADCAST, HOST), None),
-            ("answer of somebody", ArpFrame { operation: Operation::Reply, ..asked }, None),
-            ("probe (RFC 5227)", probe, Some(Heard::Question(probe.reply_from(OURS)))),
-            ("foreign announcement", from(OTHER)[0], claim),
-            ("foreign gratuitous reply", from(OTHER)[1], claim),
-            ("our own announcement", from(OURS)[0], None),
-            ("that of our other interface", from(OURS_TOO)[0], None),
-        ];
-        let speaker = speaker(true, Instant::now());
-        for (what, frame, expected) in cases {
-            assert_eq!(speaker.receive(&frame.to_bytes()), expected, "{what}");
-        }
-    }
-
-    #[test]
-    fn after_giving_up_it_is_silent() {
-        let now = Instant::now();
-        let mut speaker = speaker(true, now);
-        speaker.set(Announced { addresses: BTreeSet::new(), ..announced(true) }, now);
-        assert_eq!(speaker.receive(&question(Mac::BROADCAST, VIP).to_bytes()), None);
-        assert_eq!(speaker.next_due(), None);
-        assert!(speaker.due(now).is_empty());
-    }
-
-    fn times(speaker: &mut ArpSpeaker, start: Instant, count: usize) -> Vec<u128> {
-        let next = |_| {
-            let at = speaker.next_due().unwrap();
-            assert_eq!(speaker.due(at), ArpFrame::gratuitous(OURS, VIP));
-            (at - start).as_millis()
-        };
-        (0..count).map(next).collect()
-    }
-
-    #[test]
-    fn it_claims_at_once_then_for_five_seconds_then_slowly() {
-        let start = Instant::now();
-        let expected = [0, 1100, 2200, 3300, 4400, 64_400, 124_400];
-        assert_eq!(times(&mut speaker(true, start), start, 7), expected);
-    }
-
-    #[test]
-    fn other_addresses_do_not_disturb_a_schedule() {
-        let start = Instant::now();
-        let mut speaker = speaker(true, start);
-        times(&mut speaker, start, 7);
-        let more = Announced { addresses: [VIP, HOST].into(), ..announced(true) };
-        speaker.set(more, start + Duration::from_secs(125));
-        assert_eq!(speaker.due(start + Duration::from_secs(125)), ArpFrame::gratuitous(OURS, HOST));
-    }
-
-    #[test]
-    fn without_health_it_answers_and_claims_nothing_and_with_it_claims_anew() {
-        let start = Instant::now();
-        let mut speaker = speaker(true, start);
-        times(&mut speaker, start, 6);
-        speaker.set(announced(false), start);
-        assert!(speaker.receive(&question(Mac::BROADCAST, VIP).to_bytes()).is_some());
-        assert_eq!(speaker.next_due(), None);
-        let back = start + Duration::from_secs(70);
-        speaker.set(announced(true), back);
-        assert_eq!(times(&mut speaker, back, 2), [0, 1100]);
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_panic_or_get_an_answer_for_an_address_that_is_not_ours(
-            bytes in proptest::collection::vec(any::<u8>(), 0..128),
-            change in proptest::collection::vec((0usize..42, any::<u8>()), 0..6),
-        ) {
-            let speaker = speaker(true, Instant::now());
-            let mut near = question(Mac::BROADCAST, VIP).to_bytes();
-            change.iter().for_each(|(at, byte)| near[*at] = *byte);
-            for heard in [speaker.receive(&bytes), speaker.receive(&near)].into_iter().flatten() {
-                if let Heard::Question(answer) = heard {
-                    prop_assert_eq!(answer.sender, (OURS, VIP));
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -25,10 +25,11 @@ use nix::{
     unistd::Pid,
 };
 use penstock_announcer::{
-    arp::{ArpFrame, Mac, Operation},
+    arp::{ArpFrame, Operation},
     election,
     link::LinkWatch,
-    packet_socket::PacketSocket,
+    mac::Mac,
+    packet_socket::{Discovery, PacketSocket},
 };
 use penstock_e2e::{chart::apply_rbac, control_plane::ControlPlane};
 use serde_json::{Value, json};
@@ -118,7 +119,9 @@ impl Segment {
         let control_plane = ControlPlane::start_on_loopback(dir).await.unwrap();
         let client = control_plane.client().await.unwrap();
         let links = LinkWatch::open().unwrap().list().await.unwrap();
-        let socket = PacketSocket::open(links.iter().find(|l| l.name == "client").unwrap().index).unwrap();
+        let socket =
+            PacketSocket::open(links.iter().find(|l| l.name == "client").unwrap().index, Discovery::Arp)
+                .unwrap();
         let macs = links.into_iter().map(|link| (link.name, link.mac)).collect();
         let dir = dir.to_owned();
         let this = Self { control_plane: Some(control_plane), client, dir, macs, socket, asked: 0 };

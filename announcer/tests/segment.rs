@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeSet,
     fs::File,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
@@ -14,10 +14,12 @@ use std::{
 use nix::sched::{CloneFlags, setns, unshare};
 use penstock_announcer::{
     Input, Metrics, Orders,
-    arp::{ArpFrame, Mac, Operation},
+    arp::{ArpFrame, Operation},
     link::{Link, LinkWatch},
-    packet_socket::PacketSocket,
-    responder::{Responder, Responders},
+    mac::Mac,
+    ndp::{Message, NdpFrame},
+    packet_socket::{Discovery, PacketSocket},
+    responder::{Responder, Responders, Sockets},
     speaker::Announced,
 };
 use tokio::sync::mpsc;
@@ -26,6 +28,8 @@ use tokio::sync::mpsc;
 const LIMIT: Duration = Duration::from_secs(20);
 const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 200);
 const NOT_OURS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 201);
+const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x113, 0, 0, 0, 0, 0x200);
+const NOT_OURS6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x113, 0, 0, 0, 0, 0x201);
 
 /// A network namespace without a name.
 struct Namespace(File);
@@ -92,19 +96,21 @@ impl Segment {
         };
         node.ip(&format!("link set peer0 netns {file} name eth0"));
         node.ip("addr add 203.0.113.11/24 dev eth0");
+        node.ip("addr add 2001:db8:113::11/64 dev eth0 nodad");
         node.ip("link set eth0 up");
         client.ip("addr add 203.0.113.1/24 dev eth0");
+        client.ip("addr add 2001:db8:113::1/64 dev eth0 nodad");
         client.ip("link set eth0 up");
         let (node_link, client_link) = (node.link("eth0").await, client.link("eth0").await);
-        let client_socket = client.inside(|| PacketSocket::open(client_link.index).unwrap());
+        let client_socket = client.inside(|| PacketSocket::open(client_link.index, Discovery::Arp).unwrap());
         Self { node, node_link, client, client_link, client_socket }
     }
 
     fn responder(&self) -> (Responder, mpsc::Receiver<Input>, Metrics) {
         let (news, heard) = mpsc::channel(16);
         let metrics = Metrics::default();
-        let socket = self.node.inside(|| PacketSocket::open(self.node_link.index).unwrap());
-        (Responder::start(&self.node_link, socket, news, metrics.clone()), heard, metrics)
+        let sockets = self.node.inside(|| Sockets::open(self.node_link.index).unwrap());
+        (Responder::start(&self.node_link, sockets, news, metrics.clone()), heard, metrics)
     }
 
     /// A question of its own asker, so that each answer shows which question it belongs to.
@@ -150,6 +156,38 @@ impl Segment {
         panic!("nobody answers for {target}");
     }
 
+    /// Waits until what `ip` shows in a namespace is as it should be.
+    async fn shows(&self, of: &Namespace, arguments: &str, wanted: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let shown = of.inside(|| Command::new("ip").args(arguments.split_whitespace()).output());
+            let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+            if wanted(&shown) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "ip {arguments} still shows {shown}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until the client's kernel has the address at a station.
+    async fn client_learns(&self, address: impl Into<IpAddr>, mac: Mac) {
+        let address = address.into();
+        self.shows(&self.client, &format!("neigh show to {address}"), |shown| {
+            shown.contains(&mac.to_string())
+        })
+        .await;
+    }
+
+    /// Has the client's kernel send something to an address, for which it has to ask where that is.
+    fn client_sends_to(&self, address: Ipv6Addr) {
+        self.client.inside(|| {
+            let socket = UdpSocket::bind("[::]:0").unwrap();
+            // Fails where an earlier packet found nobody.
+            let _ = socket.send_to(b"?", SocketAddr::from((address, 9)));
+        });
+    }
+
     /// Silence is proved by order, not by waiting: questions are answered one after the other, so when the one for
     /// `owned` has its answer, any earlier one would have had its own before.
     async fn assert_silent(&self, what: &str, earlier: &ArpFrame, bytes: &[u8], owned: Ipv4Addr) {
@@ -167,8 +205,8 @@ fn is_answer(frame: &ArpFrame, question: &ArpFrame) -> bool {
         && frame.sender.1 == question.target.1
 }
 
-fn announced(addresses: &[Ipv4Addr], claiming: bool) -> Announced {
-    let addresses = addresses.iter().copied().collect();
+fn announced(addresses: &[impl Into<IpAddr> + Copy], claiming: bool) -> Announced {
+    let addresses = addresses.iter().map(|address| (*address).into()).collect();
     Announced { addresses, claiming, own_macs: BTreeSet::new() }
 }
 
@@ -222,18 +260,7 @@ async fn taking_over_moves_the_neighbour_entries_of_a_real_kernel() {
     assert_eq!(request.target.1, VIP);
     let reply = segment.expect("gratuitous reply", |f| is_claim(f) && f.operation == Operation::Reply).await;
     assert_eq!(reply.target, reply.sender);
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let shown = segment
-            .client
-            .inside(|| Command::new("ip").args(["neigh", "show", "to"]).arg(VIP.to_string()).output());
-        let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
-        if shown.contains(&segment.node_link.mac.to_string()) {
-            break;
-        }
-        assert!(Instant::now() < deadline, "the client's kernel still has {shown}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    segment.client_learns(VIP, segment.node_link.mac).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -260,7 +287,7 @@ async fn it_hears_a_foreign_claim() {
         segment.send(&claim).await;
         let heard = tokio::time::timeout(LIMIT, news.recv()).await.expect("nothing heard").unwrap();
         let Input::Claim { address, by, interface } = heard else { panic!("{heard:?}") };
-        assert_eq!((address, by, interface.as_str()), (VIP, segment.client_link.mac, "eth0"));
+        assert_eq!((address, by, interface.as_str()), (VIP.into(), segment.client_link.mac, "eth0"));
     }
     assert_eq!(metrics.foreign_claims.get(), 2);
 }
@@ -272,7 +299,7 @@ async fn an_interface_that_goes_down_and_comes_back_is_answered_on_again() {
     let watch = segment.node.inside(|| LinkWatch::open().unwrap());
     tokio::spawn(watch.run(sender.clone()));
     let mut responders = Responders::new(sender, Metrics::default());
-    let orders = Orders { owned: [(VIP, ["eth0".to_owned()].into())].into(), claiming: true };
+    let orders = Orders { owned: [(VIP.into(), ["eth0".to_owned()].into())].into(), claiming: true };
     let usable = |links: &[Link]| links.iter().any(|l| l.name == "eth0" && l.is_usable());
 
     let links = links_that(&mut news, usable).await;
@@ -301,4 +328,66 @@ async fn links_that(news: &mut mpsc::Receiver<Input>, wanted: impl Fn(&[Link]) -
         }
     };
     tokio::time::timeout(LIMIT, search).await.expect("no such links")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_kernel_finds_our_ipv6_address_and_no_other() {
+    let segment = Segment::new().await;
+    let (responder, _news, metrics) = segment.responder();
+    responder.set(announced(&[VIP6], false));
+    let groups = "maddress show dev eth0";
+    segment.shows(&segment.node, groups, |shown| shown.contains("ff02::1:ff00:200\n")).await;
+    segment.client_sends_to(NOT_OURS6);
+    segment.client_sends_to(VIP6);
+    segment.client_learns(VIP6, segment.node_link.mac).await;
+    // It has asked for the other one first, and thrice by now.
+    let other = format!("neigh show to {NOT_OURS6}");
+    segment.shows(&segment.client, &other, |shown| shown.contains("FAILED")).await;
+    assert!(metrics.ndp_solicitations_answered.get() > 0);
+    // As no router: the kernel would take it for a way to elsewhere.
+    segment.shows(&segment.client, &format!("neigh show to {VIP6}"), |shown| !shown.contains("router")).await;
+
+    responder.set(announced(&[] as &[Ipv6Addr], false));
+    segment.shows(&segment.node, groups, |shown| !shown.contains("ff02::1:ff00:200\n")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn taking_over_moves_the_ipv6_neighbour_entries_of_a_real_kernel() {
+    let segment = Segment::new().await;
+    segment.client.ip(&format!("neigh replace {VIP6} lladdr 02:00:00:00:00:09 dev eth0 nud reachable"));
+    let (responder, _news, _) = segment.responder();
+    responder.set(announced(&[VIP6], true));
+    segment.client_learns(VIP6, segment.node_link.mac).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_wants_our_ipv6_address_for_itself_is_told() {
+    let segment = Segment::new().await;
+    let (responder, _news, metrics) = segment.responder();
+    responder.set(announced(&[VIP6], false));
+    segment
+        .shows(&segment.node, "maddress show dev eth0", |shown| shown.contains("ff02::1:ff00:200\n"))
+        .await;
+    segment.client.ip(&format!("address add {VIP6}/64 dev eth0"));
+    segment.shows(&segment.client, "-6 address show dev eth0", |shown| shown.contains("dadfailed")).await;
+    assert!(metrics.ndp_solicitations_answered.get() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_hears_a_foreign_claim_of_an_ipv6_address() {
+    let segment = Segment::new().await;
+    let (responder, mut news, metrics) = segment.responder();
+    responder.set(announced(&[VIP6], false));
+    segment
+        .shows(&segment.node, "maddress show dev eth0", |shown| shown.contains("ff02::1:ff00:200\n"))
+        .await;
+    let socket =
+        segment.client.inside(|| PacketSocket::open(segment.client_link.index, Discovery::Ndp).unwrap());
+    let claim = NdpFrame::unsolicited(segment.client_link.mac, VIP6);
+    assert_eq!(claim.message, Message::Advertisement { solicited: false, overrides: true });
+    socket.send(&claim.to_bytes()).await.unwrap();
+    let heard = tokio::time::timeout(LIMIT, news.recv()).await.expect("nothing heard").unwrap();
+    let Input::Claim { address, by, interface } = heard else { panic!("{heard:?}") };
+    assert_eq!((address, by, interface.as_str()), (VIP6.into(), segment.client_link.mac, "eth0"));
+    assert_eq!(metrics.foreign_claims.get(), 1);
 }

@@ -1,5 +1,7 @@
 //! Several announcers on one segment, with an API server that can be cut off from some of them. Time is simulated.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use serde_json::json;
 
 use super::*;
@@ -12,8 +14,11 @@ fn read<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
-fn address(n: u32) -> Ipv4Addr {
-    Ipv4Addr::from(0xcb00_71c8 + n)
+fn address(n: u32) -> IpAddr {
+    match n % 2 {
+        0 => Ipv4Addr::from(0xcb00_71c8 + n).into(),
+        _ => Ipv6Addr::from((0x2001_0db8_0113 << 80) + u128::from(n)).into(),
+    }
 }
 
 fn lease(node: &str, token: i64) -> Lease {
@@ -52,7 +57,7 @@ fn node(name: &str) -> core::Node {
 
 fn pool() -> IPAddressPool {
     read(json!({"apiVersion": "penstock.dev/v1alpha1", "kind": "IPAddressPool",
-        "metadata": {"name": "p", "namespace": "p"}, "spec": {"addresses": ["203.0.113.0/24"]}}))
+        "metadata": {"name": "p", "namespace": "p"}, "spec": {"addresses": ["203.0.113.0/24", "2001:db8:113::/48"]}}))
 }
 
 fn advertisement() -> L2Advertisement {
@@ -80,7 +85,7 @@ struct Member {
     writes: bool,
     /// News of the API server arrive.
     reads: bool,
-    owned: BTreeSet<Ipv4Addr>,
+    owned: BTreeSet<IpAddr>,
 }
 
 struct Segment {
@@ -160,7 +165,7 @@ impl Segment {
         let mut claims = Vec::new();
         for member in self.members.iter_mut().filter(|m| m.running) {
             let orders = member.announcer.decide(now).clone();
-            let owned: BTreeSet<Ipv4Addr> = orders.owned.keys().copied().collect();
+            let owned: BTreeSet<IpAddr> = orders.owned.keys().copied().collect();
             if orders.claiming {
                 claims.extend(owned.difference(&member.owned).map(|ip| (member.name, *ip)));
             }
@@ -175,7 +180,7 @@ impl Segment {
         }
     }
 
-    fn owners(&self, address: Ipv4Addr) -> Vec<&'static str> {
+    fn owners(&self, address: IpAddr) -> Vec<&'static str> {
         let owning = self.members.iter().filter(|m| m.running && m.owned.contains(&address));
         owning.map(|m| m.name).collect()
     }
@@ -192,7 +197,7 @@ impl Segment {
         }
     }
 
-    fn all_owned(&self) -> Vec<BTreeSet<Ipv4Addr>> {
+    fn all_owned(&self) -> Vec<BTreeSet<IpAddr>> {
         self.members.iter().map(|m| m.owned.clone()).collect()
     }
 }
@@ -222,7 +227,7 @@ fn a_link_that_has_the_address_keeps_it_from_being_announced() {
     let announcer = &mut segment.member("n1").announcer;
     for (running, others) in [(true, 0), (false, 1)] {
         let gateway =
-            Link { index: 3, name: "eth1".into(), running, addresses: [address(0).into()].into(), ..link() };
+            Link { index: 3, name: "eth1".into(), running, addresses: [address(0)].into(), ..link() };
         announcer.take(Input::Links(vec![link(), gateway]), now);
         let owned = announcer.decide(now).owned.keys().filter(|ip| **ip == address(0)).count();
         assert_eq!(owned, others, "running: {running}");

@@ -1,9 +1,11 @@
+use std::net::Ipv4Addr;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
 
-const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 200);
+const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 200));
 
 fn read<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
@@ -181,7 +183,7 @@ fn a_nodes_own_address_is_left_out_and_said_so() {
         cluster.apply_node(&node(name, &json!({}), false));
         assert_eq!(nodes(&cluster), ["n1", "n2"]);
     }
-    cluster.set_own_addresses([VIP.into()].into());
+    cluster.set_own_addresses([VIP].into());
     assert!(cluster.assignments().is_empty(), "an interface's");
     assert_eq!(taken(&cluster), [key]);
     cluster.delete_advertisement(&ObjectKey::new("p", "all"));
@@ -200,12 +202,13 @@ fn a_shared_address_may_be_announced_by_the_nodes_of_any_of_its_services() {
 }
 
 #[test]
-fn all_ipv4_addresses_of_a_service_count_and_ipv6_is_left_alone() {
+fn addresses_of_both_families_count_where_a_pool_that_is_announced_has_them() {
     let mut cluster = cluster();
-    let ips = ["203.0.113.200", "2001:db8:113::200", "203.0.113.201", "198.51.100.1"];
+    cluster.apply_pool(&pool("p", "six", &["2001:db8:113::200-2001:db8:113::2ff"]));
+    let ips = ["203.0.113.200", "2001:db8:113::200", "203.0.113.201", "198.51.100.1", "2001:db8:113::300"];
     cluster.apply_service(&service("s", "Cluster", &ips));
     let announced: Vec<String> = cluster.assignments().keys().map(ToString::to_string).collect();
-    assert_eq!(announced, ["203.0.113.200", "203.0.113.201"]);
+    assert_eq!(announced, ["203.0.113.200", "203.0.113.201", "2001:db8:113::200"]);
 }
 
 #[test]
