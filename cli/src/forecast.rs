@@ -2,7 +2,7 @@
 //! exists is what the status (provider `pool`) or the record (providers that build outside) says.
 
 use k8s_openapi::api::core::v1::Service;
-use penstock_crds::{Approval, LoadBalancer, LoadBalancerClassSpec, Reason};
+use penstock_crds::{Approval, LoadBalancer, LoadBalancerClassSpec, Reason, TLS_SECRET};
 use penstock_model::ObjectKey;
 use penstock_operator::{
     Consent, Intent, Membership, Wanted, approve_command, intent, is_marked, pending, served_by,
@@ -128,6 +128,11 @@ impl Forecaster<'_> {
                 let release = pool_side::ask_to_release(&self.scene.pool, &self.owner).await?;
                 self.propose_for_pool(release)?;
                 Ok(Outcome::CleanedUp)
+            }
+            Intent::AwaitSecrets => {
+                let why =
+                    format!("what {TLS_SECRET} names is not read here: only the operator plans with it");
+                self.hold(Reason::InvalidCertificateRef, why).await
             }
             Intent::Hold(reason, message) => self.hold(reason, message).await,
             Intent::Provision(wanted) => {

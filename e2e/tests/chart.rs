@@ -196,6 +196,21 @@ fn the_operator_reads_exactly_the_secrets_that_are_named() {
 }
 
 #[test]
+fn the_operator_lists_secrets_only_in_the_namespaces_that_are_named() {
+    let objects = rendered(&["--set", "operator.tlsSecretNamespaces={shop,office}"]);
+    let all: Vec<_> = rights(&objects).into_iter().filter(|(right, ..)| right == "/secrets").collect();
+    let verbs = BTreeSet::from(["list".to_owned(), "watch".to_owned()]);
+    assert_eq!(all, vec![("/secrets".to_owned(), verbs, Value::Null); 2]);
+    for kind in ["Role", "RoleBinding"] {
+        let named = objects.iter().filter(|object| {
+            object["kind"] == kind && object["metadata"]["name"] == "penstock-operator-tls-secrets"
+        });
+        let namespaces: Vec<&Value> = named.map(|object| &object["metadata"]["namespace"]).collect();
+        assert_eq!(namespaces, ["shop", "office"], "{kind}");
+    }
+}
+
+#[test]
 fn only_the_operators_account_gets_the_annotations_that_give_it_a_role() {
     let accounts = |objects: &[Value]| -> Vec<(String, Value)> {
         let all = objects.iter().filter(|object| object["kind"] == "ServiceAccount");

@@ -11,6 +11,7 @@ use penstock_model::EndpointIndex;
 use penstock_providers::{Desired, DesiredError, Surroundings, Target, aws};
 
 use crate::{
+    certificates::{Certificates, Obstacle},
     class::{Classes, Membership, is_marked},
     finding::Rules,
 };
@@ -28,6 +29,8 @@ pub struct World {
     pub node_labels: BTreeMap<String, BTreeMap<String, String>>,
     /// All endpoints; `None` while nobody needs them, or they are not known yet.
     pub endpoints: Option<Arc<RwLock<EndpointIndex>>>,
+    /// What the Secrets hold that Services name for TLS.
+    pub certificates: Certificates,
     /// What externalIPs and external names are examined against.
     pub rules: Rules,
 }
@@ -50,6 +53,8 @@ pub enum Intent {
     Ignore,
     /// Give it what it wants.
     Provision(Box<Wanted>),
+    /// Leave what it has and says until the Secrets of its namespace are read.
+    AwaitSecrets,
     /// Leave what it has, and say why nothing changes.
     Hold(Reason, String),
     /// Take back what it has, then drop the finalizer.
@@ -90,7 +95,13 @@ pub(crate) fn still_wants(service: &core::Service, world: &World) -> bool {
 
 fn wanted(service: &core::Service, name: &str, class: &LoadBalancerClassSpec, world: &World) -> Intent {
     let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+    let certificate = match world.certificates.of(service, class.provider) {
+        Ok(certificate) => certificate,
+        Err(Obstacle::Unread) => return Intent::AwaitSecrets,
+        Err(Obstacle::Refused(reason, message)) => return Intent::Hold(reason, message),
+    };
     let around = Surroundings {
+        certificate,
         class_pools: class.pool.as_ref().map(|p| p.ip_address_pools.as_slice()).unwrap_or_default(),
         namespace_labels: world.namespaces.get(namespace),
         // A change of nodes is no change for a provider that does not send to them.
@@ -139,8 +150,9 @@ fn desired_of_aws(
 
 /// Whether it still says in our words why it waited for a balancer, before it became of another type or class.
 fn is_told(service: &core::Service) -> bool {
-    use Reason::{Exhausted, NoClass, NoPool, RequestInvalid, RequestRefused};
-    let ours = [Exhausted, NoClass, NoPool, RequestInvalid, RequestRefused].map(|reason| reason.to_string());
+    use Reason::{Exhausted, InvalidCertificateRef, NoClass, NoPool, RequestInvalid, RequestRefused};
+    let ours = [Exhausted, InvalidCertificateRef, NoClass, NoPool, RequestInvalid, RequestRefused];
+    let ours = ours.map(|reason| reason.to_string());
     let kind = ConditionKind::LoadBalancerProvisioning.to_string();
     let conditions = service.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
     conditions.iter().any(|c| c.type_ == kind && ours.contains(&c.reason))

@@ -11,6 +11,7 @@
 mod adoption;
 mod approval;
 mod backoff;
+mod certificates;
 mod class;
 mod configuration;
 mod departure;
@@ -33,11 +34,13 @@ mod record;
 mod run;
 mod shutdown;
 mod status;
+mod tls_secrets;
 mod trim;
 mod wake_list;
 
 pub use adoption::adopt;
 pub use approval::{Consent, approve_command, pending, question};
+pub use certificates::Certificates;
 pub use class::{ClassVerdict, Classes, Membership, is_marked, served_by};
 pub use external_ip_policies::judge_external_ip_policies;
 pub use finding::{Finding, Rules, findings, news as new_findings, patch as findings_patch};

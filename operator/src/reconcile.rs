@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::channel::mpsc::UnboundedSender;
 use k8s_openapi::{api::core::v1::Service, jiff::Timestamp};
 use kube::{
     Api, Client, ResourceExt,
@@ -55,6 +56,8 @@ pub(crate) struct Context {
     pub(crate) sent_to_nodes: Arc<WakeList>,
     /// Services whose provider sends to their endpoints.
     pub(crate) sent_to_endpoints: Arc<WakeList>,
+    /// Namespaces whose TLS Secrets are to be read.
+    pub(crate) secrets_wanted: UnboundedSender<String>,
     /// What pools have left has changed.
     pub(crate) pools_used: Arc<Notify>,
     pub(crate) backoff: Backoff,
@@ -186,6 +189,13 @@ impl Context {
                 // Its provider may take its time, or not be asked again for a while.
                 let told = self.tell(service, key, None).await.map_err(ReconcileError::api(key))?;
                 self.provision_outside(told.as_ref().unwrap_or(service), key, &wanted).await
+            }
+            // Its watch wakes the Service; until then nobody can tell whether anything is wrong.
+            Intent::AwaitSecrets => {
+                // A closed receiver means that the process ends.
+                let _ = self.secrets_wanted.unbounded_send(key.namespace.clone());
+                self.tell(service, key, None).await.map_err(ReconcileError::api(key))?;
+                Ok(Action::await_change())
             }
             Intent::Hold(reason, message) => self.hold(service, key, reason, message).await,
             Intent::CleanUp => self.clean_up(service, key).await,

@@ -44,6 +44,7 @@ use crate::{
     reconcile::{Context, error_policy, reconcile},
     record::Records,
     shutdown::until_stopped,
+    tls_secrets::TlsSecrets,
     trim::trim,
     wake_list::WakeList,
 };
@@ -159,6 +160,14 @@ async fn control(
         wanted,
         known: endpoints_known,
     };
+    let (secrets_wanted, wanted_secrets) = unbounded();
+    let tls_secrets = TlsSecrets {
+        client: client.clone(),
+        world: world.clone(),
+        wake: sent_to_endpoints.clone(),
+        services: reader.clone(),
+        wanted: wanted_secrets,
+    };
     let context = Arc::new(Context {
         fleet: Fleet::new(client.clone(), namespace, pool),
         records: Records::new(client.clone()),
@@ -167,6 +176,7 @@ async fn control(
         waiting: WakeList::new(wake),
         sent_to_nodes,
         sent_to_endpoints,
+        secrets_wanted,
         pools_used,
         backoff: Backoff::default(),
         suspects: Suspects::default(),
@@ -195,6 +205,7 @@ async fn control(
         () = configuration.run() => Ok(()),
         () = neighbourhood.run() => Ok(()),
         () = endpoints.run() => Ok(()),
+        () = tls_secrets.run() => Ok(()),
         result = services => result,
     }
 }

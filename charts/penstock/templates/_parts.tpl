@@ -118,7 +118,7 @@ kind: {{ .kind }}Binding
 metadata:
   name: penstock-{{ .name | default .component }}
   {{- if eq .kind "Role" }}
-  namespace: {{ .root.Release.Namespace }}
+  namespace: {{ .namespace | default .root.Release.Namespace }}
   {{- end }}
   labels:
     {{- include "penstock.labels" . | nindent 4 }}
