@@ -2,6 +2,7 @@
 
 pub mod aws_endpoint;
 pub mod aws_query;
+pub mod certificate;
 pub mod doubles;
 pub mod fault_proxy;
 pub mod outside_lab;

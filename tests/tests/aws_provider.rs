@@ -14,6 +14,7 @@ use penstock_providers::{
 };
 use penstock_tests::{
     aws_endpoint::{ACCESS_KEY, AwsEndpoint, Clock, Fault, REGION, Settings, VPC},
+    certificate::certificates,
     provider_contract::settle,
 };
 
@@ -81,8 +82,8 @@ async fn a_balancer_costs_the_calls_of_its_steps_and_nothing_while_nothing_chang
     let five =
         ["CreateTargetGroup", "CreateLoadBalancer", "DescribeTags", "CreateListener", "RegisterTargets"];
     assert_eq!(aws.store().log.since(first), five);
-    assert_eq!(first, 7, "and before the first one two pages of what there is");
-    assert_eq!(aws_provider.calls().values().sum::<u64>(), 12);
+    assert_eq!(first, 8, "and before the first one three pages of what there is");
+    assert_eq!(aws_provider.calls().values().sum::<u64>(), 13);
 
     let before = aws.store().log.total();
     settle(&aws_provider, &owner("u2"), Some(&wanted)).await?;
@@ -142,5 +143,31 @@ async fn a_sweep_names_who_lost_something_and_a_survey_of_many_is_in_bulk() -> R
     assert!(differ.contains("u13"));
     settle(&first, &owner("u13"), Some(&desired())).await?;
     assert_eq!(aws.store().load_balancers.len(), 25);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_rotated_is_one_call_and_no_listener_hears_of_it() -> Result<()> {
+    let aws = AwsEndpoint::start().await?;
+    let certificate = Some(certificates()[0].clone());
+    let (provider, mut wanted) = (provider(&aws).await, Desired { certificate, ..desired() });
+    settle(&provider, &owner("u1"), Some(&wanted)).await?;
+    let before = aws.store().log.total();
+    wanted.certificate = Some(certificates()[1].clone());
+    let observed = settle(&provider, &owner("u1"), Some(&wanted)).await?;
+    aws.store().log.assert_since(before, &["ImportCertificate"]);
+    let imported: Vec<_> = aws.store().certificates.values().cloned().collect();
+    assert_eq!((imported.len(), imported[0].imports), (1, 2));
+    assert_eq!(imported[0].tags["penstock.dev/service-uid"], "u1");
+    assert_eq!(observed.balancers[0].listeners[0].spec.certificates, [observed.certificates[0].arn.clone()]);
+    seen_anew(&aws, &owner("u1"), &wanted).await;
+
+    // Whoever imported something else under its ARN is noticed when it is looked at again.
+    aws.store().certificates.values_mut().for_each(|held| held.pem = certificates()[0].leaf_pem());
+    provider.sweep().await?;
+    settle(&provider, &owner("u1"), Some(&wanted)).await?;
+    assert_eq!(aws.store().certificates.values().map(|held| held.imports).collect::<Vec<_>>(), [3]);
+    settle(&provider, &owner("u1"), None).await?;
+    assert!(aws.store().is_empty());
     Ok(())
 }

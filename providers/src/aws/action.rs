@@ -20,6 +20,15 @@ pub enum Action {
         arn: String,
         tags: Pairs,
     },
+    /// Puts what a Secret holds into ACM: anew, or in the place of what a certificate of ours holds, whose ARN stays.
+    /// Neither certificate nor key is part of the plan.
+    ImportCertificate {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        arn: Option<String>,
+        fingerprint: String,
+        #[serde(default, skip_serializing_if = "Pairs::is_empty")]
+        tags: Pairs,
+    },
     CreateTargetGroup {
         spec: GroupSpec,
     },
@@ -97,5 +106,8 @@ pub enum Action {
     },
     DeleteTargetGroup {
         group: String,
+    },
+    DeleteCertificate {
+        arn: String,
     },
 }

@@ -9,12 +9,12 @@ use std::{
 };
 
 use aws_config::{
-    BehaviorVersion, Region, default_provider::credentials::DefaultCredentialsChain,
+    BehaviorVersion, Region, SdkConfig, default_provider::credentials::DefaultCredentialsChain,
     provider_config::ProviderConfig,
 };
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_elasticloadbalancingv2::{
-    Client, Config,
+    Client,
     config::SharedHttpClient,
     error::{ProvideErrorMetadata, SdkError},
 };
@@ -26,7 +26,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use penstock_crds::AwsParameters;
 
-use super::{call_class::CallClass, failure::Failure};
+use super::{call_class::CallClass, failure::Failure, reading::Pairs};
 use crate::{ProviderError, bucket::Bucket};
 
 /// Until there is a connection, with TLS.
@@ -51,8 +51,12 @@ pub struct StaticCredentials {
 /// Where calls go.
 pub(super) struct Api {
     pub(super) client: Client,
-    buckets: Mutex<[Bucket; 3]>,
+    pub(super) acm: aws_sdk_acm::Client,
+    buckets: Mutex<[Bucket; 4]>,
     calls: Mutex<Calls>,
+    /// Of certificates of the account, by ARN, whosever they are. They are set when one is imported: each is asked for
+    /// its own once, for ACM tells those of one at a time.
+    pub(super) certificate_tags: Mutex<BTreeMap<String, Pairs>>,
     /// Whether calls wait for their turn.
     pub(super) limited: bool,
 }
@@ -66,20 +70,21 @@ impl Api {
             Some(fixed) => SharedCredentialsProvider::new(fixed.for_sdk()),
             None => SharedCredentialsProvider::new(chain(region.clone(), http.clone()).await),
         };
-        let config = config(parameters, region, http).credentials_provider(provider).build();
-        Self::with(Client::from_conf(config))
+        Self::with(&config(parameters, region, http, Some(provider)))
     }
 
     /// For plans: every call would fail.
     pub(super) fn without_credentials(parameters: &AwsParameters) -> Self {
         let region = Region::new(parameters.region.clone());
-        Self::with(Client::from_conf(config(parameters, region, http_client()).build()))
+        Self::with(&config(parameters, region, http_client(), None))
     }
 
-    fn with(client: Client) -> Self {
+    fn with(config: &SdkConfig) -> Self {
         let now = Instant::now();
         let buckets = Mutex::new(CallClass::ALL.map(|class| Bucket::new(class.limits(), now)));
-        Self { client, buckets, calls: Mutex::default(), limited: true }
+        let (client, acm) = (Client::new(config), aws_sdk_acm::Client::new(config));
+        let (calls, certificate_tags) = (Mutex::default(), Mutex::default());
+        Self { client, acm, buckets, calls, certificate_tags, limited: true }
     }
 
     /// What was called since the beginning, by name.
@@ -121,7 +126,7 @@ impl Api {
         failure.into_error(pause)
     }
 
-    fn buckets(&self) -> MutexGuard<'_, [Bucket; 3]> {
+    fn buckets(&self) -> MutexGuard<'_, [Bucket; 4]> {
         self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -148,16 +153,15 @@ fn config(
     parameters: &AwsParameters,
     region: Region,
     http: SharedHttpClient,
-) -> aws_sdk_elasticloadbalancingv2::config::Builder {
+    credentials: Option<SharedCredentialsProvider>,
+) -> SdkConfig {
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_timeout(REQUEST).build();
-    let config = Config::builder()
+    let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(region)
         .http_client(http)
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts);
-    match &parameters.endpoint_url {
-        Some(url) => config.endpoint_url(url),
-        None => config,
-    }
+    config.set_endpoint_url(parameters.endpoint_url.clone()).set_credentials_provider(credentials);
+    config.build()
 }

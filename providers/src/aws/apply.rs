@@ -1,5 +1,7 @@
 //! One action as one call.
 
+mod certificate;
+
 use std::{collections::BTreeSet, error::Error, future::Future};
 
 use aws_sdk_elasticloadbalancingv2::{
@@ -21,7 +23,7 @@ use super::{
     survey::Clue,
     tags,
 };
-use crate::{Owner, ProviderError};
+use crate::{Certificate, Owner, ProviderError};
 
 /// Something that a step is about is not known.
 fn unknown(what: &str, name: &str) -> ProviderError {
@@ -39,6 +41,7 @@ impl Action {
         match self {
             Self::CreateLoadBalancer { spec } => BTreeSet::from([Clue::BalancerName(spec.name.clone())]),
             Self::CreateTargetGroup { spec } => BTreeSet::from([Clue::GroupName(spec.name.clone())]),
+            Self::ImportCertificate { arn: None, .. } => BTreeSet::from([Clue::AnyCertificate]),
             Self::Adopt { arn, .. } => BTreeSet::from([Clue::BalancerArn(arn.clone())]),
             _ => BTreeSet::new(),
         }
@@ -52,12 +55,18 @@ pub(super) struct Applier<'a> {
     pub(super) owner: &'a Owner,
     /// Says which identity a name has.
     pub(super) observed: &'a Observed,
+    /// What a step imports.
+    pub(super) certificate: Option<&'a Certificate>,
 }
 
 impl Applier<'_> {
     pub(super) async fn apply(&self, action: &Action) -> Result<Made, ProviderError> {
         match action {
             Action::Adopt { arn, tags } => self.adopt(arn, tags).await,
+            Action::ImportCertificate { arn, fingerprint, tags } => {
+                self.import_certificate(arn.as_deref(), fingerprint, tags).await
+            }
+            Action::DeleteCertificate { arn } => self.delete_certificate(arn).await,
             Action::CreateTargetGroup { spec } => self.create_group(spec).await,
             Action::CreateLoadBalancer { spec } => self.create_balancer(spec).await,
             Action::CreateListener { balancer, spec } => self.create_listener(balancer, spec).await,
@@ -191,6 +200,7 @@ impl Applier<'_> {
                 let found = self.api.balancer(None, Some(name.clone())).await?;
                 ("load balancer", name, found.into_iter().map(|balancer| balancer.arn).next())
             }
+            Clue::CertificateArn(_) | Clue::AnyCertificate => return Err(error),
             Clue::GroupName(name) | Clue::GroupArn(name) => {
                 let found = self.api.group(None, Some(name.clone())).await?;
                 ("target group", name, found.into_iter().map(|group| group.arn).next())
@@ -208,6 +218,7 @@ impl Applier<'_> {
         balancer: &str,
         spec: &ListenerSpec,
     ) -> Result<Option<Made>, ProviderError> {
+        let spec = &self.observed.resolved(spec);
         let first = spec.certificates.first().map(|arn| conversion::certificates(std::slice::from_ref(arn)));
         let request = self
             .api
@@ -230,6 +241,7 @@ impl Applier<'_> {
         let client = &self.api.client;
         match action {
             Action::ModifyListener { balancer, spec } => {
+                let spec = &self.observed.resolved(spec);
                 let first =
                     spec.certificates.first().map(|arn| conversion::certificates(std::slice::from_ref(arn)));
                 // What was negotiated before goes only if it is said.

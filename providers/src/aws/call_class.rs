@@ -9,10 +9,12 @@ pub(super) enum CallClass {
     Targets,
     /// Everything else that changes something.
     Change,
+    /// Whatever ACM is asked: rarely, and its limits are others.
+    Certificates,
 }
 
 impl CallClass {
-    pub(super) const ALL: [Self; 3] = [Self::Describe, Self::Targets, Self::Change];
+    pub(super) const ALL: [Self; 4] = [Self::Describe, Self::Targets, Self::Change, Self::Certificates];
 
     /// How many at once, and how many a second from then on: what AWS documents for describing, and for the rest about
     /// what its own controller allows itself (`--aws-api-throttle`).
@@ -21,6 +23,7 @@ impl CallClass {
             Self::Describe => (40.0, 10.0),
             Self::Targets => (20.0, 4.0),
             Self::Change => (20.0, 10.0),
+            Self::Certificates => (8.0, 5.0),
         }
     }
 }

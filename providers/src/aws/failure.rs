@@ -13,6 +13,9 @@ const IN_USE: Duration = Duration::from_secs(3);
 /// The longest text of AWS's that is shown, in characters.
 const SHOWN: usize = 400;
 
+/// ACM's code for a certificate that is not there.
+const NO_CERTIFICATE: &str = "ResourceNotFoundException";
+
 /// How a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
@@ -63,7 +66,7 @@ impl Failure {
     }
 
     pub(super) fn is_not_found(&self) -> bool {
-        matches!(&self.kind, Kind::Answer { code, .. } if code.ends_with("NotFound") && {
+        matches!(&self.kind, Kind::Answer { code, .. } if code == NO_CERTIFICATE || code.ends_with("NotFound") && {
             let ours = ["LoadBalancer", "TargetGroup", "Listener"];
             ours.iter().any(|what| code.strip_suffix("NotFound") == Some(what))
         })
@@ -95,19 +98,27 @@ impl Failure {
 fn answer(call: &str, code: &str, message: &str, status: u16) -> ProviderError {
     let says = format!("AWS answers {code} to {call}: {message}");
     match code {
-        "LoadBalancerNotFound" | "TargetGroupNotFound" | "ListenerNotFound" => ProviderError::NotFound(says),
+        "LoadBalancerNotFound" | "TargetGroupNotFound" | "ListenerNotFound" | NO_CERTIFICATE => {
+            ProviderError::NotFound(says)
+        }
         "DuplicateLoadBalancerName"
         | "DuplicateTargetGroupName"
         | "DuplicateListener"
         | "DuplicateTagKeys" => ProviderError::Conflict(says),
-        "ResourceInUse" if call.starts_with("Delete") => ProviderError::Pending(IN_USE),
+        "ResourceInUse" | "ResourceInUseException" if call.starts_with("Delete") => {
+            ProviderError::Pending(IN_USE)
+        }
         "ResourceInUse" | "TargetGroupAssociationLimit" | "PriorityInUse" => ProviderError::Conflict(says),
         // An instance that is just coming or going, and is no target for this moment.
         "InvalidTarget" => ProviderError::Retryable(says),
         "OperationNotPermitted" if call == "DeleteLoadBalancer" => ProviderError::refused(format!(
             "AWS does not delete the load balancer ({message}): switch its deletion protection off if it may go"
         )),
-        _ if code.starts_with("TooMany") => ProviderError::Quota {
+        // Whoever names no Secret needs no rights there.
+        _ if is_of_credentials(code) && ACM.contains(&call) => {
+            ProviderError::refused(format!("{says} (TLS from a Secret needs rights of ACM: see docs/aws.md)"))
+        }
+        _ if code.starts_with("TooMany") || code == "LimitExceededException" => ProviderError::Quota {
             reason: Reason::Exhausted,
             message: format!("{says} (ask AWS for a higher quota)"),
         },
@@ -117,6 +128,15 @@ fn answer(call: &str, code: &str, message: &str, status: u16) -> ProviderError {
         _ => ProviderError::refused(format!("AWS refuses {call} ({code}): {message}")),
     }
 }
+
+/// The calls of ACM.
+const ACM: [&str; 5] = [
+    "DeleteCertificate",
+    "GetCertificate",
+    "ImportCertificate",
+    "ListCertificates",
+    "ListTagsForCertificate",
+];
 
 fn is_of_credentials(code: &str) -> bool {
     const CODES: [&str; 12] = [
@@ -185,6 +205,11 @@ mod tests {
             ("CreateLoadBalancer", "", 400, "retryable"),
             ("CreateLoadBalancer", "SubnetNotFound", 400, "user"),
             ("CreateListener", "CertificateNotFound", 400, "user"),
+            ("DeleteCertificate", "ResourceInUseException", 400, "pending"),
+            ("ImportCertificate", "ResourceNotFoundException", 400, "not_found"),
+            ("ImportCertificate", "LimitExceededException", 400, "quota"),
+            ("ImportCertificate", "ThrottlingException", 400, "throttled"),
+            ("ListCertificates", "AccessDeniedException", 400, "user"),
             ("CreateListener", "ValidationError", 400, "user"),
             ("CreateLoadBalancer", "InvalidConfigurationRequest", 400, "user"),
         ] {

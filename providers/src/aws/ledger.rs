@@ -191,15 +191,19 @@ impl Entry {
 impl Observed {
     pub(super) fn clues(&self) -> BTreeSet<Clue> {
         let balancers = self.balancers.iter().map(|balancer| Clue::BalancerArn(balancer.arn.clone()));
-        balancers.chain(self.groups.iter().map(|group| Clue::GroupArn(group.arn.clone()))).collect()
+        let groups = self.groups.iter().map(|group| Clue::GroupArn(group.arn.clone()));
+        let certificates = self.certificates.iter().map(|one| Clue::CertificateArn(one.arn.clone()));
+        balancers.chain(groups).chain(certificates).collect()
     }
 
     /// Whether a survey, which has neither listeners nor attributes nor targets, saw the same.
     fn looks_like(&self, seen: &Self) -> bool {
         let balancers = self.balancers.iter().map(|b| (&b.arn, &b.spec, b.failed));
         let groups = self.groups.iter().map(|g| (&g.arn, &g.spec));
+        let certificates = self.certificates.iter().map(|c| (&c.arn, &c.tags));
         balancers.eq(seen.balancers.iter().map(|b| (&b.arn, &b.spec, b.failed)))
             && groups.eq(seen.groups.iter().map(|g| (&g.arn, &g.spec)))
+            && certificates.eq(seen.certificates.iter().map(|c| (&c.arn, &c.tags)))
     }
 }
 

@@ -13,6 +13,7 @@ mod api;
 mod apply;
 mod attributes;
 mod call_class;
+mod certificate_survey;
 mod change;
 mod conversion;
 mod failure;
@@ -34,7 +35,7 @@ mod wanted;
 
 pub use action::Action;
 pub use api::{Calls, StaticCredentials};
-pub use observed::{Balancer, Group, Listener, Made, Observed};
+pub use observed::{Balancer, Group, Imported, Listener, Made, Observed};
 pub use options::{CheckProtocol, IpAddressType, Scheme, TargetType};
 pub use provider::{AwsAccount, AwsProvider};
 pub use reading::Pairs;

@@ -10,7 +10,7 @@ use super::{
     action::Action,
     attributes::DELETION_PROTECTION,
     reading::Pairs,
-    spec::{BalancerSpec, GroupSpec, GroupTarget, ListenerSpec, SubnetSpec},
+    spec::{BalancerSpec, GroupSpec, GroupTarget, IMPORTED, ListenerSpec, SubnetSpec},
     tags,
 };
 use crate::{Built, IpMode, Owner, ProviderError};
@@ -25,6 +25,22 @@ pub struct Observed {
     /// By name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,
+    /// What was imported into ACM; more than one where nobody knew how an import had ended. By ARN.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Imported>,
+}
+
+/// A certificate in ACM that was made of the Service's Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Imported {
+    /// Its identity.
+    pub arn: String,
+    /// Ownership, and what the user adds.
+    pub tags: Pairs,
+    /// As [`crate::Certificate::fingerprint`]; `None`: not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
 }
 
 /// A balancer.
@@ -101,6 +117,9 @@ impl Observed {
         for Group { spec, .. } in &self.groups {
             tags::check(&spec.tags, parameters, owner, &format!("target group {:?}", spec.name))?;
         }
+        for Imported { arn, tags, .. } in &self.certificates {
+            tags::check(tags, parameters, owner, &format!("certificate {arn}"))?;
+        }
         Ok(())
     }
 
@@ -122,10 +141,27 @@ impl Observed {
         self.balancer(balancer)?.listeners.iter().find(|listener| listener.spec.port == port)
     }
 
+    /// The certificate that listeners have or are to have; others of the Service are left over.
+    pub(super) fn certificate(&self) -> Option<&Imported> {
+        let mut listeners = self.balancers.iter().flat_map(|balancer| &balancer.listeners);
+        let used = |one: &&Imported| listeners.any(|listener| listener.spec.certificates.contains(&one.arn));
+        self.certificates.iter().find(used).or(self.certificates.first())
+    }
+
+    /// With the ARN of what was imported.
+    pub(super) fn resolved(&self, spec: &ListenerSpec) -> ListenerSpec {
+        let arn = |name: &String| match self.certificate() {
+            Some(imported) if name == IMPORTED => imported.arn.clone(),
+            _ => name.clone(),
+        };
+        ListenerSpec { certificates: spec.certificates.iter().map(arn).collect(), ..spec.clone() }
+    }
+
     /// In the one order that equal things have.
     pub(super) fn sort(&mut self) {
         self.balancers.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
         self.groups.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
+        self.certificates.sort_by(|a, b| a.arn.cmp(&b.arn));
         for balancer in &mut self.balancers {
             balancer.spec.subnets.sort_unstable();
             balancer.listeners.sort_by_key(|listener| listener.spec.port);
@@ -136,13 +172,14 @@ impl Observed {
         let resource = |kind: &str, id: &str| ProviderResource { kind: kind.to_owned(), id: id.to_owned() };
         let balancers = self.balancers.iter().map(|b| resource("LoadBalancer", &b.arn));
         let groups = self.groups.iter().map(|g| resource("TargetGroup", &g.arn));
+        let certificates = self.certificates.iter().map(|c| resource("Certificate", &c.arn));
         // A balancer without listeners is not finished. Of two the one that has them is meant.
         let finished = self.balancers.iter().find(|balancer| !balancer.listeners.is_empty());
         let named = finished.or(self.balancers.first());
         Built {
             hostname: named.map(|balancer| balancer.dns_name.to_lowercase()),
             ip_mode: IpMode::Proxy,
-            resources: balancers.chain(groups).collect(),
+            resources: balancers.chain(groups).chain(certificates).collect(),
             ..Built::default()
         }
     }
@@ -153,9 +190,13 @@ impl Observed {
             Action::Adopt { .. } => {}
             Action::CreateTargetGroup { spec } => self.add_group(spec, made),
             Action::CreateLoadBalancer { spec } => self.add_balancer(spec, made),
+            Action::ImportCertificate { arn, fingerprint, tags } => {
+                self.import(arn.as_ref().unwrap_or(&made.arn), fingerprint, tags)
+            }
+            Action::DeleteCertificate { arn } => self.certificates.retain(|one| one.arn != *arn),
             Action::CreateListener { balancer, spec } => {
-                let listener = Listener { arn: made.arn, spec: spec.clone(), attributes: Some(Pairs::new()) };
-                let listener = Listener { spec: first_certificate(spec), ..listener };
+                let spec = first_certificate(&self.resolved(spec));
+                let listener = Listener { arn: made.arn, spec, attributes: Some(Pairs::new()) };
                 self.change_balancer(balancer, |b| b.listeners.push(listener));
             }
             Action::DeleteListener { balancer, port } => {
@@ -172,13 +213,16 @@ impl Observed {
 
     fn modify(&mut self, action: &Action) {
         match action {
-            Action::ModifyListener { balancer, spec } => self.change_listener(balancer, spec.port, |l| {
-                // Without TLS there is none.
-                let kept = if spec.certificates.is_empty() { usize::MAX } else { 1 };
-                let others = l.spec.certificates.iter().skip(kept).cloned();
-                let certificates = spec.certificates.first().cloned().into_iter().chain(others).collect();
-                l.spec = ListenerSpec { certificates, ..spec.clone() };
-            }),
+            Action::ModifyListener { balancer, spec } => {
+                let spec = self.resolved(spec);
+                self.change_listener(balancer, spec.port, |l| {
+                    // Without TLS there is none.
+                    let kept = if spec.certificates.is_empty() { usize::MAX } else { 1 };
+                    let others = l.spec.certificates.iter().skip(kept).cloned();
+                    let certificates = spec.certificates.first().cloned().into_iter().chain(others).collect();
+                    l.spec = ListenerSpec { certificates, ..spec.clone() };
+                });
+            }
             Action::AddCertificates { balancer, port, certificates } => {
                 self.change_listener(balancer, *port, |l| l.spec.certificates.extend(certificates.clone()));
             }
@@ -227,6 +271,15 @@ impl Observed {
                 self.change_group(resource, |g| g.spec.tags.extend(tags.clone()));
             }
             _ => {}
+        }
+    }
+
+    /// Anew, or in the place of what the certificate held.
+    fn import(&mut self, arn: &str, fingerprint: &str, tags: &Pairs) {
+        let fingerprint = Some(fingerprint.to_owned());
+        match self.certificates.iter_mut().find(|one| one.arn == arn) {
+            Some(held) => held.fingerprint = fingerprint,
+            None => self.certificates.push(Imported { arn: arn.to_owned(), tags: tags.clone(), fingerprint }),
         }
     }
 

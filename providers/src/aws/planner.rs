@@ -13,12 +13,12 @@ use super::{
     attributes::{DELETION_PROTECTION, Holder, listed},
     change::{balancer_changes, group_changes, target_changes},
     listeners::listener_steps,
-    observed::{Balancer, Group, Observed},
+    observed::{Balancer, Group, Imported, Observed},
     options::{Options, TargetType},
     reading::Pairs,
     spec::{GroupTarget, Transport},
     tags,
-    wanted::{Scope, Wanted, WantedPort},
+    wanted::{Scope, Wanted, WantedCertificate, WantedPort},
 };
 use crate::{Desired, Owner, Plan, ProviderError, Risk, Step};
 
@@ -71,6 +71,7 @@ fn removal(observed: &Observed) -> Result<Plan<Action>, ProviderError> {
         steps.push(delete_balancer(balancer, &balancer.attributes, reason)?);
     }
     steps.extend(observed.groups.iter().map(delete_group));
+    steps.extend(observed.certificates.iter().map(delete_certificate));
     Ok(Plan { steps })
 }
 
@@ -93,6 +94,12 @@ fn delete_balancer(
 fn delete_group(group: &Group) -> Step<Action> {
     let reason = format!("nothing sends to {} any longer", place(group));
     step(Action::DeleteTargetGroup { group: group.spec.name.clone() }, reason, Risk::Safe)
+}
+
+/// After the listeners that had it.
+fn delete_certificate(imported: &Imported) -> Step<Action> {
+    let action = Action::DeleteCertificate { arn: imported.arn.clone() };
+    step(action, "no listener has what was imported any longer", Risk::Safe)
 }
 
 fn place(group: &Group) -> String {
@@ -121,7 +128,8 @@ impl<'a> Planner<'a> {
         }
         let superseded: Vec<&Balancer> =
             self.observed.balancers.iter().filter(|b| current.is_none_or(|c| c.arn != b.arn)).collect();
-        let mut steps = self.meanwhile(current);
+        let mut steps = Vec::from_iter(self.import());
+        steps.extend(self.meanwhile(current));
         let mut new = match current {
             Some(balancer) => self.changed(balancer),
             None => self.created(&superseded),
@@ -137,7 +145,31 @@ impl<'a> Planner<'a> {
             steps.extend(deleted);
         }
         steps.extend(self.unwanted_groups().map(delete_group));
+        steps.extend(self.unwanted_certificates().map(delete_certificate));
         Ok(Plan { steps })
+    }
+
+    /// A certificate whose content is another keeps its ARN, so that no listener hears of it.
+    fn import(&self) -> Option<Step<Action>> {
+        let WantedCertificate { secret, fingerprint, tags } = self.wanted.certificate.as_ref()?;
+        let held = self.observed.certificate();
+        if held.is_some_and(|held| held.fingerprint.as_ref() == Some(fingerprint)) {
+            return None;
+        }
+        let reason = match held {
+            Some(_) => format!("Secret {secret} holds another certificate by now"),
+            None => format!("listeners are to have the certificate of Secret {secret}"),
+        };
+        let arn = held.map(|held| held.arn.clone());
+        // ACM takes none with what exists.
+        let tags = if arn.is_some() { Pairs::new() } else { tags.clone() };
+        let action = Action::ImportCertificate { arn, fingerprint: fingerprint.clone(), tags };
+        Some(step(action, reason, Risk::Safe))
+    }
+
+    fn unwanted_certificates(&self) -> impl Iterator<Item = &'a Imported> {
+        let kept = self.observed.certificate().filter(|_| self.wanted.certificate.is_some());
+        self.observed.certificates.iter().filter(move |one| kept.is_none_or(|kept| kept.arn != one.arn))
     }
 
     /// What may be done to what exists before anything else, and harms nobody.

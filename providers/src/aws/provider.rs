@@ -212,7 +212,7 @@ impl Provider for AwsProvider {
         &self,
         owner: &Owner,
         step: &Step<Action>,
-        _: Option<&Certificate>,
+        certificate: Option<&Certificate>,
     ) -> Result<(), ProviderError> {
         let (uid, action) = (&owner.uid, &step.action);
         if !action.creates() {
@@ -220,8 +220,13 @@ impl Provider for AwsProvider {
         }
         let observed = self.account.ledger().last(uid);
         observed.check_owned(&self.parameters, owner)?;
-        let applier =
-            Applier { api: &self.account.api, parameters: &self.parameters, owner, observed: &observed };
+        let applier = Applier {
+            api: &self.account.api,
+            parameters: &self.parameters,
+            owner,
+            observed: &observed,
+            certificate,
+        };
         let result = applier.apply(action).await;
         let mut ledger = self.account.ledger();
         match result {

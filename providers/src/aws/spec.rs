@@ -138,6 +138,9 @@ pub struct GroupTarget {
     pub port: u16,
 }
 
+/// Stands in a listener for the certificate that is imported for the Service, until its ARN is known.
+pub(super) const IMPORTED: &str = "imported";
+
 /// A port of a balancer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -148,7 +151,7 @@ pub struct ListenerSpec {
     pub protocol: Transport,
     /// The name of the target group.
     pub group: String,
-    /// ARNs; the first is for clients that name no host.
+    /// ARNs, or that which stands for what is imported; the first is for clients that name no host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<String>,
     /// Ciphers and versions; `None`: as AWS has it.

@@ -13,7 +13,7 @@ use super::{
     call_class::CallClass::Describe,
     conversion,
     failure::Failure,
-    observed::{Balancer, Group, Listener, Observed},
+    observed::{Balancer, Group, Imported, Listener, Observed},
     reading::Pairs,
     spec::Transport,
     tags,
@@ -42,6 +42,10 @@ pub(super) enum Clue {
     GroupArn(String),
     /// Of a target group that may have been created.
     GroupName(String),
+    /// Of a certificate.
+    CertificateArn(String),
+    /// There may be one that was imported: it has no name.
+    AnyCertificate,
 }
 
 impl Api {
@@ -52,7 +56,12 @@ impl Api {
     ) -> Result<BTreeMap<String, Observed>, ProviderError> {
         let balancers = self.all_balancers(parameters).await?;
         let groups = self.all_groups(parameters).await?;
-        self.sorted_by_owner(parameters, balancers, groups).await
+        let certificates = match self.all_certificates().await {
+            // Without the right to list them none was imported, and nobody needs it who names no Secret.
+            Err(error) if error.is_terminal() => Vec::new(),
+            certificates => certificates?,
+        };
+        self.sorted_by_owner(parameters, balancers, groups, certificates).await
     }
 
     /// What there is by some clues, if it is this Service's; whole.
@@ -62,20 +71,24 @@ impl Api {
         uid: &str,
         clues: impl IntoIterator<Item = Clue>,
     ) -> Result<Observed, ProviderError> {
-        let (mut balancers, mut groups) = (Vec::new(), Vec::new());
+        let (mut balancers, mut groups, mut certificates) = (Vec::new(), Vec::new(), Vec::new());
         for clue in clues {
             match clue {
                 Clue::BalancerArn(arn) => balancers.extend(self.balancer(Some(arn), None).await?),
                 Clue::BalancerName(name) => balancers.extend(self.balancer(None, Some(name)).await?),
                 Clue::GroupArn(arn) => groups.extend(self.group(Some(arn), None).await?),
                 Clue::GroupName(name) => groups.extend(self.group(None, Some(name)).await?),
+                Clue::CertificateArn(arn) => certificates.extend(self.certificate(arn).await?),
+                Clue::AnyCertificate => certificates.extend(self.all_certificates().await?),
             }
         }
         balancers.sort_by(|a, b| a.arn.cmp(&b.arn));
         balancers.dedup_by(|a, b| a.arn == b.arn);
         groups.sort_by(|a, b| a.arn.cmp(&b.arn));
         groups.dedup_by(|a, b| a.arn == b.arn);
-        let mut found = self.sorted_by_owner(parameters, balancers, groups).await?;
+        certificates.sort_by(|a, b| a.arn.cmp(&b.arn));
+        certificates.dedup_by(|a, b| a.arn == b.arn);
+        let mut found = self.sorted_by_owner(parameters, balancers, groups, certificates).await?;
         let mut observed = found.remove(uid).unwrap_or_default();
         self.complete(&mut observed).await?;
         Ok(observed)
@@ -94,6 +107,7 @@ impl Api {
             group.targets =
                 answer.target_health_descriptions().iter().filter_map(conversion::health).collect();
         }
+        self.look_into_certificates(observed).await?;
         observed.sort();
         Ok(())
     }
@@ -153,6 +167,7 @@ impl Api {
         parameters: &AwsParameters,
         balancers: Vec<Balancer>,
         groups: Vec<Group>,
+        certificates: Vec<Imported>,
     ) -> Result<BTreeMap<String, Observed>, ProviderError> {
         let arns = balancers.iter().map(|b| &b.arn).chain(groups.iter().map(|g| &g.arn));
         let mut tags = self.tags(&arns.cloned().collect::<Vec<_>>()).await?;
@@ -168,6 +183,11 @@ impl Api {
             group.spec.tags = tags.remove(&group.arn).unwrap_or_default();
             if let Some(uid) = uid(&group.spec.tags) {
                 found.entry(uid).or_default().groups.push(group);
+            }
+        }
+        for certificate in certificates {
+            if let Some(uid) = uid(&certificate.tags) {
+                found.entry(uid).or_default().certificates.push(certificate);
             }
         }
         found.values_mut().for_each(Observed::sort);

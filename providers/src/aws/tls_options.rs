@@ -1,8 +1,11 @@
 //! What annotations say of TLS and of health checks.
 
+use penstock_crds::TLS_SECRET;
+
 use super::{
     options::{CheckOptions, CheckProtocol, TlsOptions},
     reading::{Reading, Text},
+    spec::IMPORTED,
 };
 use crate::{Desired, ProviderError};
 
@@ -20,16 +23,28 @@ impl TlsOptions {
         if policy_name.as_deref() == Some("") {
             return Err(ProviderError::refused("annotation ssl-negotiation-policy is empty: remove it"));
         }
+        let certificates = match (certificates, &desired.certificate) {
+            (Some(text), Some(_)) if !text.is_of_class() => {
+                return Err(text.refuse(format!(
+                    "names a certificate, and so does the annotation {TLS_SECRET}: remove one of the two"
+                )));
+            }
+            // The Service is asked before the class.
+            (_, Some(_)) => Some(vec![IMPORTED.to_owned()]),
+            (certificates, None) => certificates.map(arns).transpose()?,
+        };
         let Some(certificates) = certificates else {
             // The class may have defaults for those who ask for TLS.
             let idle = [ports, policy, alpn, backend.filter(|_| to_targets == Some(true))];
             return match idle.into_iter().flatten().find(|text| !text.is_of_class()) {
-                Some(text) => Err(text.refuse("says nothing without the annotation ssl-cert: add it")),
+                Some(text) => Err(text.refuse(format!(
+                    "says nothing without the annotation ssl-cert or {TLS_SECRET}: add one of the two"
+                ))),
                 None => Ok(None),
             };
         };
         Ok(Some(Self {
-            certificates: arns(certificates)?,
+            certificates,
             ports: ports.map(|text| listed_ports(text, desired)).transpose()?.flatten(),
             policy: policy_name,
             to_targets: to_targets.unwrap_or(false),

@@ -24,6 +24,15 @@ pub(super) struct Wanted {
     pub(super) balancer: BalancerSpec,
     pub(super) attributes: Pairs,
     pub(super) ports: Vec<WantedPort>,
+    pub(super) certificate: Option<WantedCertificate>,
+}
+
+/// What ACM is to hold of the Service's Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WantedCertificate {
+    pub(super) secret: String,
+    pub(super) fingerprint: String,
+    pub(super) tags: Pairs,
 }
 
 /// A port, and where its connections go.
@@ -64,13 +73,22 @@ impl Scope<'_> {
         let balancer = self.balancer(scheme, current)?;
         let entries = entries(self.desired)?;
         let ports = entries.iter().map(|entry| self.port(*entry, &balancer, entries.len()));
-        let wanted = Wanted {
+        let mut wanted = Wanted {
             ports: ports.collect::<Result<_, _>>()?,
             attributes: self.options.attributes.clone(),
+            certificate: self.certificate(),
             balancer,
         };
+        wanted.ports.iter_mut().for_each(|port| port.listener = observed.resolved(&port.listener));
         self.check_listener_attributes(&wanted)?;
         Ok(wanted)
+    }
+
+    fn certificate(&self) -> Option<WantedCertificate> {
+        let (secret, fingerprint) =
+            self.desired.certificate.as_ref().map(|c| (c.secret(), c.fingerprint()))?;
+        let tags = self.tags("certificate");
+        Some(WantedCertificate { secret: secret.to_owned(), fingerprint: fingerprint.to_owned(), tags })
     }
 
     /// As the annotation says, else as it is, else internal.

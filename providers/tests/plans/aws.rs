@@ -123,7 +123,10 @@ fn port() -> impl Strategy<Value = String> {
 }
 
 fn annotation() -> impl Strategy<Value = String> {
-    const ALL: [&str; 27] = [
+    const ALL: [&str; 30] = [
+        "tls=first",
+        "tls=second @ssl-ports=443",
+        "tls=second",
         "@scheme=internal",
         "@scheme=internet-facing",
         "@name=front-door",

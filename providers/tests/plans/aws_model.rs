@@ -37,6 +37,9 @@ pub(crate) fn made(action: &Action, parameters: &AwsParameters) -> Made {
             let dns_name = format!("{}.elb.example", spec.name);
             Made { arn: arn("loadbalancer/net", &spec.name), dns_name, vpc_id }
         }
+        Action::ImportCertificate { arn: None, .. } => {
+            Made { arn: "arn:aws:acm:eu-central-1:1:certificate/imported".into(), ..Made::default() }
+        }
         Action::CreateListener { balancer, spec } => {
             Made { arn: arn("listener/net", &format!("{balancer}/{}", spec.port)), ..Made::default() }
         }
@@ -77,15 +80,29 @@ fn check(observed: &Observed, action: &Action) {
         let of = observed.balancers.iter().filter(|b| b.spec.name == name).flat_map(|b| &b.listeners);
         of.clone().any(|l| l.spec.port == port)
     };
+    let stands = |name: &String| name != "imported" || !observed.certificates.is_empty();
+    let held = |arn: &str| observed.certificates.iter().any(|certificate| certificate.arn == arn);
     match action {
+        Action::ImportCertificate { arn: Some(arn), tags, .. } => {
+            assert!(held(arn) && tags.is_empty(), "{action:?}");
+        }
+        Action::DeleteCertificate { arn } => {
+            let mut listeners = observed.balancers.iter().flat_map(|b| &b.listeners);
+            assert!(
+                held(arn) && !listeners.any(|l| l.spec.certificates.contains(arn)),
+                "ResourceInUseException"
+            );
+        }
         Action::CreateTargetGroup { spec } => assert!(!group(&spec.name), "DuplicateTargetGroupName"),
         Action::CreateLoadBalancer { spec } => assert!(!balancer(&spec.name), "DuplicateLoadBalancerName"),
         Action::CreateListener { balancer: name, spec } => {
             assert!(balancer(name) && group(&spec.group) && !listener(name, spec.port), "{action:?}");
             assert!(!used(&spec.group), "TargetGroupAssociationLimit");
+            assert!(spec.certificates.iter().all(stands), "CertificateNotFound");
         }
         Action::ModifyListener { balancer: name, spec } => {
             assert!(listener(name, spec.port) && group(&spec.group), "{action:?}");
+            assert!(spec.certificates.iter().all(stands), "CertificateNotFound");
         }
         Action::DeleteTargetGroup { group: name } => assert!(group(name) && !used(name), "ResourceInUse"),
         Action::DeleteLoadBalancer { balancer: name } => assert!(balancer(name), "{action:?}"),

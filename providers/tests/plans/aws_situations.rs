@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use penstock_providers::{
     Plan, ProviderError,
-    aws::{Action, Observed},
+    aws::{Action, Imported, Observed},
 };
 use serde_json::Value;
 
@@ -36,6 +36,16 @@ fn tamper(observed: &mut Observed, words: &str) {
             "no-balancer" => observed.balancers.clear(),
             "check" => observed.groups[0].spec.health_check.interval = 30,
             "tag" => drop(observed.balancers[0].spec.tags.insert("cost".into(), "1".into())),
+            "no-certificate" => observed.certificates.clear(),
+            "certificate-unread" => observed.certificates[0].fingerprint = None,
+            "foreign-certificate" => drop(observed.certificates[0].tags.remove("penstock.dev/cluster")),
+            "certificate-twice" => {
+                let twin = Imported {
+                    arn: "arn:aws:acm:eu-central-1:1:certificate/a".into(),
+                    ..observed.certificates[0].clone()
+                };
+                observed.certificates.insert(0, twin);
+            }
             "service-tag" => drop(observed.balancers[0].spec.tags.remove("penstock.dev/service")),
             other => panic!("{other} means nothing"),
         }

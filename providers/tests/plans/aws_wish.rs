@@ -1,8 +1,9 @@
 //! What Services want of AWS, in few words: see `aws_cases.txt`.
 
+use k8s_openapi::{ByteString, api::core::v1::Secret, jiff::Timestamp};
 use penstock_crds::{AWS_ADOPT, AWS_PREFIX, AwsParameters};
 use penstock_model::{Family, Protocol, TrafficPolicy};
-use penstock_providers::{Desired, EndpointTarget, FamilyNeed, Frontend, Request, Target};
+use penstock_providers::{Certificate, Desired, EndpointTarget, FamilyNeed, Frontend, Request, Target};
 
 use crate::endpoint_model::ip;
 
@@ -30,6 +31,20 @@ pub(crate) fn instance(number: &str) -> Target {
         provider_id: Some(format!("aws:///eu-central-1a/i-{number}")),
         addresses: vec![ip("198.51.100.1")],
     }
+}
+
+/// What a Secret holds: always the same, so that plans are. Nobody trusts these certificates.
+fn certificate(which: &str) -> Certificate {
+    let (certificate, key) = match which {
+        "first" => (include_str!("certificates/first.crt"), include_str!("certificates/first.key")),
+        "second" => (include_str!("certificates/second.crt"), include_str!("certificates/second.key")),
+        other => panic!("{other} is no certificate"),
+    };
+    let mut secret = Secret::default();
+    (secret.metadata.namespace, secret.metadata.name) = (Some("shop".into()), Some("web-tls".into()));
+    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
+    secret.data = Some([("tls.crt".into(), bytes(certificate)), ("tls.key".into(), bytes(key))].into());
+    Certificate::of(&secret, Timestamp::from_second(1_800_000_000).unwrap()).unwrap()
 }
 
 impl Wish {
@@ -114,6 +129,7 @@ impl Wish {
             "dual" => {
                 desired.families.push(FamilyNeed { family: Family::IPv6, required: value == "required" })
             }
+            "tls" => desired.certificate = Some(certificate(value)),
             // `ep=80>10.0.0.1>8080`
             "ep" | "udp-ep" => {
                 let protocol = if key == "ep" { Protocol::Tcp } else { Protocol::Udp };

@@ -35,6 +35,12 @@ pub struct Certificate {
     pub imports: usize,
     /// When last, by the endpoint's clock.
     pub imported: Duration,
+    /// When first.
+    pub created: Duration,
+    /// Whether a listener has it.
+    pub(super) attached: bool,
+    /// Since when none has it any longer.
+    pub(super) released: Option<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -92,7 +98,18 @@ impl Store {
         let arn = match wanted.certificate_arn {
             None => {
                 let arn = name::certificate_arn(self.next_serial());
-                let made = Certificate { pem, chain, key_algorithm, tags, imports: 1, imported };
+                let (created, attached, released) = (imported, false, None);
+                let made = Certificate {
+                    pem,
+                    chain,
+                    key_algorithm,
+                    tags,
+                    imports: 1,
+                    imported,
+                    created,
+                    attached,
+                    released,
+                };
                 self.certificates.insert(arn.clone(), made);
                 arn
             }
@@ -101,8 +118,8 @@ impl Store {
             }
             Some(arn) => {
                 let held = self.certificate_mut(&arn)?;
-                let (tags, imports) = (held.tags.clone(), held.imports + 1);
-                *held = Certificate { pem, chain, key_algorithm, tags, imports, imported };
+                let imports = held.imports + 1;
+                *held = Certificate { pem, chain, key_algorithm, imports, imported, ..held.clone() };
                 arn
             }
         };
@@ -121,10 +138,17 @@ impl Store {
         }}))
     }
 
+    pub(super) fn get_certificate(&mut self, body: &[u8]) -> Outcome {
+        let held = self.certificate_mut(&read::<Named>(body)?.certificate_arn)?;
+        Ok(json!({"Certificate": held.pem, "CertificateChain": held.chain}))
+    }
+
+    /// One that no listener has is in use for a while still.
     pub(super) fn delete_certificate(&mut self, body: &[u8]) -> Outcome {
         let arn = read::<Named>(body)?.certificate_arn;
-        self.certificate_mut(&arn)?;
-        if !self.users_of_certificate(&arn).is_empty() {
+        let (now, lag) = (self.clock.now(), self.settings.in_use_lag);
+        let lags = self.certificate_mut(&arn)?.released.is_some_and(|released| now < released + lag);
+        if lags || !self.users_of_certificate(&arn).is_empty() {
             return Err(Failure::new("ResourceInUseException", format!("Certificate {arn} is in use.")));
         }
         self.certificates.remove(&arn);
@@ -139,7 +163,9 @@ impl Store {
         let issued =
             wanted.certificate_statuses.is_none_or(|kinds| kinds.iter().any(|kind| kind == "ISSUED"));
         let after = wanted.next_token.unwrap_or_default();
-        let fits = |held: &Certificate| issued && kinds.iter().any(|kind| kind == held.key_algorithm);
+        let fits = |held: &Certificate| {
+            self.is_visible(held.created) && issued && kinds.iter().any(|kind| kind == held.key_algorithm)
+        };
         let mut rest = self.certificates.iter().filter(|(arn, held)| **arn > after && fits(held)).peekable();
         let mut shown = Vec::new();
         while let Some((arn, held)) = rest.next_if(|_| shown.len() < wanted.max_items.unwrap_or(1000)) {

@@ -22,7 +22,7 @@ pub struct Settings {
     pub draining: Option<Duration>,
     /// So long describes do not show what was just created.
     pub describe_lag: Duration,
-    /// So long a target group stays in use after its last listener is gone.
+    /// So long a target group or certificate stays in use after its last listener is gone.
     pub in_use_lag: Duration,
     /// Targets that never get healthy, by id.
     pub unhealthy: BTreeSet<String>,

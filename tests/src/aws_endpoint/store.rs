@@ -130,7 +130,7 @@ impl Store {
         users
     }
 
-    /// After a listener came, changed or went: which target groups are in use since when.
+    /// After a listener came, changed or went: which target groups and certificates are in use since when.
     pub(super) fn note_use(&mut self) {
         let now = self.clock.now();
         let used: BTreeSet<&str> =
@@ -141,6 +141,16 @@ impl Store {
                 (Some(_), false) => (group.attached, group.released) = (None, Some(now)),
                 _ => {}
             }
+        }
+        let listeners = self.listeners.values();
+        let used: BTreeSet<&String> =
+            listeners.flat_map(|held| held.wish.certificate.iter().chain(&held.more_certificates)).collect();
+        for (arn, certificate) in &mut self.certificates {
+            let attached = used.contains(arn);
+            if certificate.attached && !attached {
+                certificate.released = Some(now);
+            }
+            certificate.attached = attached;
         }
     }
 
@@ -200,6 +210,7 @@ impl Store {
     pub(super) fn other(&mut self, action: &str, body: &[u8]) -> Outcome {
         match action {
             "ImportCertificate" => self.import_certificate(body),
+            "GetCertificate" => self.get_certificate(body),
             "DescribeCertificate" => self.describe_certificate(body),
             "DeleteCertificate" => self.delete_certificate(body),
             "ListCertificates" => self.list_certificates(body),

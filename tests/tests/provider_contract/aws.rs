@@ -9,6 +9,7 @@ use penstock_providers::{
 };
 use penstock_tests::{
     aws_endpoint::{ACCESS_KEY, AwsEndpoint, Fault, REGION, Tags, VPC, is_reading},
+    certificate::certificates,
     provider_contract::{Call, Foreign, Rig, Thing, Trouble, Which, owner, settle},
 };
 
@@ -119,7 +120,9 @@ impl Rig for AwsRig {
         };
         let groups = store.target_groups.values();
         let groups = groups.map(|g| thing(format!("target group of {:?}", targets(g)), &g.tags));
-        balancers.chain(groups).collect()
+        let imported = store.certificates.values();
+        let imported = imported.map(|c| thing(format!("certificate, imported {}", c.pem), &c.tags));
+        balancers.chain(groups).chain(imported).collect()
     }
 
     fn calls(&self) -> Vec<Call> {
@@ -141,7 +144,9 @@ impl Rig for AwsRig {
         asks(&mut moved, "healthcheck-interval", "30");
         asks(&mut moved, "subnets", "subnet-a,subnet-b,subnet-c");
         moved.options.remove(&format!("{AWS_PREFIX}cross-zone-load-balancing-enabled"));
-        let mut replaced = moved.clone();
+        let ending_tls = Desired { certificate: Some(certificates()[0].clone()), ..moved.clone() };
+        let rotated = Desired { certificate: Some(certificates()[1].clone()), ..moved.clone() };
+        let mut replaced = rotated.clone();
         replaced.frontends.truncate(1);
         replaced.options.remove(&format!("{AWS_PREFIX}subnets"));
         asks(&mut replaced, "scheme", "internet-facing");
@@ -154,7 +159,10 @@ impl Rig for AwsRig {
             ("other nodes", nodes),
             ("another port, attributes and tags", ports),
             ("another NodePort, health check and subnets", moved),
-            ("another scheme, a port less, endpoints instead of nodes", replaced),
+            ("TLS of a Secret", ending_tls),
+            ("the Secret is rotated", rotated),
+            ("another scheme, a port less, endpoints instead of nodes", replaced.clone()),
+            ("no TLS any longer", Desired { certificate: None, ..replaced }),
         ]
     }
 
