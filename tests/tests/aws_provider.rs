@@ -9,13 +9,13 @@ use anyhow::Result;
 use penstock_crds::AwsParameters;
 use penstock_model::{Family, ObjectKey, Protocol};
 use penstock_providers::{
-    Desired, FamilyNeed, Frontend, Owner, Provider, Target,
+    Desired, FamilyNeed, Frontend, Owner, Provider, ProviderError, Target,
     aws::{AwsAccount, AwsProvider, Observed, StaticCredentials},
 };
 use penstock_tests::{
     aws_endpoint::{ACCESS_KEY, AwsEndpoint, Clock, Fault, REGION, Settings, VPC},
     certificate::certificates,
-    provider_contract::settle,
+    provider_contract::{pass, settle},
 };
 
 fn parameters(url: String) -> AwsParameters {
@@ -32,13 +32,19 @@ fn parameters(url: String) -> AwsParameters {
 
 /// As after a start: nothing is known.
 async fn provider(aws: &AwsEndpoint) -> AwsProvider {
+    provider_with_lag(aws, Duration::ZERO).await
+}
+
+/// One that takes so long until AWS shows what was created.
+async fn provider_with_lag(aws: &AwsEndpoint, lag: Duration) -> AwsProvider {
     let parameters = parameters(aws.url());
     let credentials = StaticCredentials {
         access_key_id: ACCESS_KEY.into(),
         secret_access_key: "secret".into(),
         session_token: None,
     };
-    AwsProvider::new(&parameters, &AwsAccount::without_limits(&parameters, Some(credentials)).await)
+    let account = AwsAccount::without_limits_but_lag(&parameters, Some(credentials), lag).await;
+    AwsProvider::new(&parameters, &account)
 }
 
 fn owner(uid: &str) -> Owner {
@@ -61,6 +67,10 @@ fn desired() -> Desired {
         targets: vec![node(1), node(2)],
         ..Desired::default()
     }
+}
+
+fn with_tls() -> Desired {
+    Desired { certificate: Some(certificates()[0].clone()), ..desired() }
 }
 
 /// What a provider sees that has only just started.
@@ -149,8 +159,7 @@ async fn a_sweep_names_who_lost_something_and_a_survey_of_many_is_in_bulk() -> R
 #[tokio::test]
 async fn a_certificate_that_is_rotated_is_one_call_and_no_listener_hears_of_it() -> Result<()> {
     let aws = AwsEndpoint::start().await?;
-    let certificate = Some(certificates()[0].clone());
-    let (provider, mut wanted) = (provider(&aws).await, Desired { certificate, ..desired() });
+    let (provider, mut wanted) = (provider(&aws).await, with_tls());
     settle(&provider, &owner("u1"), Some(&wanted)).await?;
     let before = aws.store().log.total();
     wanted.certificate = Some(certificates()[1].clone());
@@ -169,5 +178,85 @@ async fn a_certificate_that_is_rotated_is_one_call_and_no_listener_hears_of_it()
     assert_eq!(aws.store().certificates.values().map(|held| held.imports).collect::<Vec<_>>(), [3]);
     settle(&provider, &owner("u1"), None).await?;
     assert!(aws.store().is_empty());
+    Ok(())
+}
+
+/// So long AWS does not show what was created, here.
+const UNSEEN: Duration = Duration::from_millis(300);
+
+async fn aws_that_lags() -> Result<AwsEndpoint> {
+    let settings = Settings { describe_lag: UNSEEN, ..Settings::default() };
+    AwsEndpoint::start_with(settings, Clock::running()).await
+}
+
+const CREATIONS: [&str; 4] =
+    ["ImportCertificate", "CreateTargetGroup", "CreateLoadBalancer", "CreateListener"];
+
+#[tokio::test]
+async fn what_a_call_without_an_answer_made_and_aws_does_not_show_yet_goes_with_its_service() -> Result<()> {
+    for call in CREATIONS {
+        let aws = aws_that_lags().await?;
+        let provider = provider_with_lag(&aws, 2 * UNSEEN).await;
+        aws.store().fail(call, 1, Fault::DroppedAfter);
+        let begun = async {
+            while aws.store().faults_left() {
+                let _ = pass(&provider, &owner("u1"), Some(&with_tls())).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), begun).await?;
+        settle(&provider, &owner("u1"), None).await?;
+        assert!(aws.store().is_empty(), "{call}: {}", aws.store().summary());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_crash_left_and_aws_does_not_show_yet_goes_with_its_service() -> Result<()> {
+    for call in CREATIONS {
+        let aws = aws_that_lags().await?;
+        let crashed = provider(&aws).await;
+        let observed = crashed.observe(&owner("u1")).await?;
+        for step in crashed.plan(&owner("u1"), Some(&with_tls()), &observed)?.steps {
+            crashed.apply(&owner("u1"), &step, with_tls().certificate.as_ref()).await?;
+            if aws.store().log.count(call) > 0 {
+                break;
+            }
+        }
+        let next = provider_with_lag(&aws, 2 * UNSEEN).await;
+        settle(&next, &owner("u1"), None).await?;
+        assert!(aws.store().is_empty(), "{call}: {}", aws.store().summary());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_is_imported_twice_because_aws_does_not_show_it_yet() -> Result<()> {
+    let aws = aws_that_lags().await?;
+    let provider = provider_with_lag(&aws, 2 * UNSEEN).await;
+    aws.store().fail("ImportCertificate", 1, Fault::DroppedAfter);
+    settle(&provider, &owner("u1"), Some(&with_tls())).await?;
+    assert_eq!(aws.store().log.count("ImportCertificate"), 1);
+    assert_eq!(aws.store().certificates.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dead_instance_keeps_no_other_from_its_connections_and_is_named() -> Result<()> {
+    let aws = AwsEndpoint::start().await?;
+    let provider = provider(&aws).await;
+    let wanted = Desired { targets: (0..200).map(node).collect(), ..desired() };
+    let id = |number: u8| format!("i-0123456789abcde{number:02x}");
+    aws.store().world.instances = Some((0..200).filter(|number| *number != 77).map(id).collect());
+    assert!(pass(&provider, &owner("u1"), Some(&wanted)).await?.is_none());
+    let taken = aws.store().target_groups.values().next().unwrap().targets.len();
+    assert_eq!((taken, aws.store().log.count("RegisterTargets")), (199, 17));
+    let refused = pass(&provider, &owner("u1"), Some(&wanted)).await.unwrap_err();
+    let message = refused.to_string();
+    assert!(matches!(refused, ProviderError::Retryable(_)) && message.contains(&id(77)), "{message}");
+    assert!(!message.contains(&id(76)), "{message}");
+    // Somebody is told, and it is tried again; meanwhile it may have come up, or its node may be gone.
+    aws.store().world.instances = None;
+    settle(&provider, &owner("u1"), Some(&wanted)).await?;
+    assert_eq!(aws.store().target_groups.values().next().unwrap().targets.len(), 200);
     Ok(())
 }

@@ -110,4 +110,6 @@ pub enum Action {
     DeleteCertificate {
         arn: String,
     },
+    /// Waits until AWS shows all that was created, and asks again.
+    LookAgain {},
 }

@@ -1,6 +1,7 @@
 //! One action as one call.
 
 mod certificate;
+mod target;
 
 use std::{collections::BTreeSet, error::Error, future::Future};
 
@@ -14,7 +15,7 @@ use penstock_crds::{AWS_ADOPT, AwsParameters};
 use super::{
     action::Action,
     api::Api,
-    call_class::CallClass::{self, Change, Targets},
+    call_class::CallClass::{self, Change},
     conversion,
     failure::Failure,
     observed::{Made, Observed},
@@ -70,7 +71,8 @@ impl Applier<'_> {
             Action::CreateTargetGroup { spec } => self.create_group(spec).await,
             Action::CreateLoadBalancer { spec } => self.create_balancer(spec).await,
             Action::CreateListener { balancer, spec } => self.create_listener(balancer, spec).await,
-            Action::Register { .. } | Action::Deregister { .. } => self.change_targets(action).await,
+            Action::Register { group, targets } => self.register(group, targets).await,
+            Action::Deregister { group, targets } => self.deregister(group, targets).await,
             Action::DeleteListener { .. }
             | Action::DeleteLoadBalancer { .. }
             | Action::DeleteTargetGroup { .. } => self.delete(action).await,
@@ -181,7 +183,8 @@ impl Applier<'_> {
         let answer = self.api.call("CreateLoadBalancer", Change, request.send()).await;
         let answer = self.unless_taken(answer, Clue::BalancerName(spec.name.clone())).await?;
         let made = answer.load_balancers().first().and_then(conversion::balancer);
-        let made = made.map(|b| Some(Made { arn: b.arn, dns_name: b.dns_name, vpc_id: b.vpc_id }));
+        let made = made
+            .map(|b| Some(Made { arn: b.arn, dns_name: b.dns_name, vpc_id: b.vpc_id, ..Made::default() }));
         made.ok_or_else(|| empty("CreateLoadBalancer"))
     }
 
@@ -358,25 +361,6 @@ impl Applier<'_> {
                 self.send("ModifyTargetGroup", Change, request.send()).await?;
             }
             other => return Err(ProviderError::Conflict(format!("{other:?} is not about a target group"))),
-        }
-        Ok(None)
-    }
-
-    async fn change_targets(&self, action: &Action) -> Result<Option<Made>, ProviderError> {
-        let client = &self.api.client;
-        if let Action::Register { group, targets } = action {
-            let request = client
-                .register_targets()
-                .target_group_arn(self.group(group)?)
-                .set_targets(Some(conversion::targets(targets)));
-            self.send("RegisterTargets", Targets, request.send()).await?;
-        }
-        if let Action::Deregister { group, targets } = action {
-            let request = client
-                .deregister_targets()
-                .target_group_arn(self.group(group)?)
-                .set_targets(Some(conversion::targets(targets)));
-            self.send("DeregisterTargets", Targets, request.send()).await?;
         }
         Ok(None)
     }

@@ -72,6 +72,11 @@ impl Failure {
         })
     }
 
+    /// One of the targets is none at this moment.
+    pub(super) fn is_invalid_target(&self) -> bool {
+        matches!(&self.kind, Kind::Answer { code, .. } if code == "InvalidTarget")
+    }
+
     /// A name that is taken.
     pub(super) fn is_duplicate(&self) -> bool {
         let codes = ["DuplicateLoadBalancerName", "DuplicateTargetGroupName"];

@@ -3,7 +3,10 @@
 //! It begins with a survey of everything in bulk, knows what each call of ours has changed, and doubts a Service after a
 //! call whose end is not known. Only one process at a time changes anything (the leader), and one task for a Service.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::{Duration, Instant},
+};
 
 use super::{
     action::Action,
@@ -15,6 +18,12 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     surveyed: bool,
+    /// For how long AWS may not show what was created.
+    lag: Duration,
+    /// Before it another process may have created something.
+    born: Option<Instant>,
+    /// The last survey began late enough to have seen that.
+    trusted: bool,
     entries: HashMap<String, Entry>,
     /// The last of those that had their turn.
     turn: String,
@@ -33,6 +42,10 @@ struct Entry {
     doubtful: bool,
     /// What a call of ours created, or found: AWS answers the creation of what exists with it, whoever owns it.
     unconfirmed: BTreeSet<String>,
+    /// When a call was made last of which nobody knows what it created.
+    unclear: Option<Instant>,
+    /// When something was created last, which AWS may not show at once.
+    created: Option<Instant>,
     changed: u64,
 }
 
@@ -50,6 +63,28 @@ pub(super) enum Known {
 }
 
 impl Ledger {
+    /// Begins with nothing.
+    pub(super) fn new(lag: Duration, now: Instant) -> Self {
+        Self { lag, born: Some(now), ..Self::default() }
+    }
+
+    /// How long it may take until AWS shows all that there is of a Service; `None`: it was asked late enough.
+    pub(super) fn unsettled(&self, uid: &str, now: Instant) -> Option<Duration> {
+        let unclear = self.entries.get(uid).and_then(|entry| entry.unclear);
+        let since = [unclear, self.born.filter(|_| !self.trusted)].into_iter().flatten().max()?;
+        Some((since + self.lag).saturating_duration_since(now))
+    }
+
+    /// What there is of a Service is asked for next.
+    pub(super) fn look_again(&mut self, uid: &str) {
+        if self.born.is_some() && !self.trusted {
+            self.surveyed = false;
+            self.entries.remove(uid);
+        } else if let Some(entry) = self.entries.get_mut(uid) {
+            entry.doubtful = true;
+        }
+    }
+
     pub(super) fn known(&self, uid: &str) -> Known {
         match self.entries.get(uid) {
             Some(entry) if entry.doubtful => Known::Doubtful(entry.clues()),
@@ -58,6 +93,11 @@ impl Ledger {
             None if self.surveyed => Known::Whole(Observed::default()),
             _ => Known::Nothing,
         }
+    }
+
+    /// By what all that may be the Service's is found.
+    pub(super) fn clues(&self, uid: &str) -> BTreeSet<Clue> {
+        self.entries.get(uid).map(Entry::clues).unwrap_or_default()
     }
 
     /// What was last seen, however doubtful.
@@ -70,9 +110,10 @@ impl Ledger {
         self.changes
     }
 
-    /// The first survey; whatever was done meanwhile counts more.
-    pub(super) fn surveyed(&mut self, found: BTreeMap<String, Observed>) {
+    /// A survey that began at `from`; whatever was done meanwhile counts more.
+    pub(super) fn surveyed(&mut self, found: BTreeMap<String, Observed>, from: Instant) {
         self.surveyed = true;
+        self.trusted |= self.born.is_none_or(|born| from >= born + self.lag);
         for (uid, observed) in found {
             self.entries.entry(uid).or_insert_with(|| Entry { observed, ..Entry::default() });
         }
@@ -122,24 +163,31 @@ impl Ledger {
         all.into_iter().collect()
     }
 
-    /// All that there is of a Service.
-    pub(super) fn learn(&mut self, uid: &str, observed: Observed) {
+    /// All that AWS shows of a Service to who asked `from` then on.
+    pub(super) fn learn(&mut self, uid: &str, observed: Observed, from: Instant) {
         self.changes += 1;
-        if observed == Observed::default() && self.surveyed {
-            self.entries.remove(uid);
+        // What may not be shown yet, or is not although it was there just now, is looked for again.
+        let before = self.entries.remove(uid).unwrap_or_default();
+        let early = |at: &Instant| from < *at + self.lag;
+        let lost = !before.observed.clues().is_subset(&observed.clues());
+        let unclear = before.unclear.filter(early).or(before.created.filter(early).filter(|_| lost));
+        if observed == Observed::default() && self.surveyed && unclear.is_none() {
             return;
         }
-        let entry = Entry { observed, whole: true, changed: self.changes, ..Entry::default() };
+        let doubts = if unclear.is_some() { before.clues() } else { BTreeSet::new() };
+        let (whole, changed, created) = (true, self.changes, before.created);
+        let entry = Entry { observed, whole, doubts, unclear, created, changed, ..Entry::default() };
         self.entries.insert(uid.to_owned(), entry);
     }
 
     /// A call of ours succeeded.
-    pub(super) fn take(&mut self, uid: &str, action: &Action, made: Made) {
+    pub(super) fn take(&mut self, uid: &str, action: &Action, made: Made, now: Instant) {
         self.changes += 1;
         let entry =
             self.entries.entry(uid.to_owned()).or_insert_with(|| Entry { whole: true, ..Entry::default() });
         if action.creates() {
             entry.unconfirmed.insert(made.arn.clone());
+            entry.created = Some(now);
         }
         entry.observed.take(action, made);
         entry.changed = self.changes;
@@ -169,9 +217,12 @@ impl Ledger {
     }
 
     /// Nobody knows how a call ended; it may have made what the clues name.
-    pub(super) fn doubt(&mut self, uid: &str, clues: BTreeSet<Clue>) {
+    pub(super) fn doubt(&mut self, uid: &str, clues: BTreeSet<Clue>, now: Instant) {
         self.changes += 1;
         let entry = self.entries.entry(uid.to_owned()).or_default();
+        if !clues.is_empty() {
+            entry.unclear = Some(now);
+        }
         entry.changed = self.changes;
         entry.doubt(clues);
     }
@@ -208,116 +259,4 @@ impl Observed {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::aws::{
-        IpAddressType, Scheme,
-        spec::{BalancerSpec, SubnetSpec},
-    };
-
-    fn create(name: &str) -> Action {
-        Action::CreateLoadBalancer {
-            spec: BalancerSpec {
-                name: name.into(),
-                scheme: Scheme::Internal,
-                ip_address_type: IpAddressType::Ipv4,
-                subnets: vec![SubnetSpec::plain("subnet-a")],
-                security_groups: BTreeSet::new(),
-                tags: crate::aws::Pairs::new(),
-            },
-        }
-    }
-
-    fn made(arn: &str) -> Made {
-        Made { arn: arn.into(), ..Made::default() }
-    }
-
-    fn seen(arn: &str) -> Observed {
-        let mut observed = Observed::default();
-        observed.take(&create(arn), made(arn));
-        observed
-    }
-
-    fn survey(all: &[&str]) -> BTreeMap<String, Observed> {
-        all.iter().map(|uid| ((*uid).to_owned(), seen(uid))).collect()
-    }
-
-    #[test]
-    fn nothing_is_known_before_a_survey_and_all_after_it() {
-        let mut ledger = Ledger::default();
-        assert_eq!(ledger.known("a"), Known::Nothing);
-        ledger.surveyed(survey(&["a"]));
-        assert_eq!(ledger.known("a"), Known::Outline(seen("a")));
-        assert_eq!(ledger.known("new"), Known::Whole(Observed::default()));
-        ledger.learn("a", seen("a"));
-        assert_eq!(ledger.known("a"), Known::Whole(seen("a")));
-    }
-
-    #[test]
-    fn what_our_calls_make_is_known_without_asking() {
-        let mut ledger = Ledger::default();
-        ledger.surveyed(BTreeMap::new());
-        ledger.take("a", &create("a"), made("a"));
-        assert_eq!(ledger.known("a"), Known::Whole(seen("a")));
-        ledger.take("a", &Action::DeleteLoadBalancer { balancer: "a".into() }, Made::default());
-        assert_eq!(ledger.known("a"), Known::Whole(Observed::default()));
-    }
-
-    #[test]
-    fn after_a_call_whose_end_nobody_knows_what_it_may_have_made_is_looked_for() {
-        let mut ledger = Ledger::default();
-        ledger.surveyed(survey(&["a"]));
-        ledger.doubt("a", create("b").clues());
-        let clues = BTreeSet::from([Clue::BalancerArn("a".into()), Clue::BalancerName("b".into())]);
-        assert_eq!(ledger.known("a"), Known::Doubtful(clues));
-        ledger.learn("a", Observed::default());
-        assert_eq!(ledger.known("a"), Known::Whole(Observed::default()), "gone, and no doubt is left");
-    }
-
-    #[test]
-    fn a_sweep_names_who_has_something_else_and_what_changed_meanwhile_counts_more() {
-        let mut ledger = Ledger::default();
-        ledger.surveyed(survey(&["gone", "same"]));
-        let mark = ledger.mark();
-        ledger.take("new", &create("new"), made("new"));
-        let differ = ledger.compared(mark, &survey(&["same", "stranger"]));
-        assert_eq!(differ, BTreeSet::from(["gone".to_owned(), "stranger".to_owned()]));
-        assert_eq!(ledger.known("new"), Known::Whole(seen("new")), "the survey began before it");
-        assert!(matches!(ledger.known("gone"), Known::Doubtful(_)));
-        let again = ledger.compared(ledger.mark(), &survey(&["same", "stranger", "new"]));
-        assert!(again.is_empty(), "{again:?}");
-    }
-
-    #[test]
-    fn a_sweep_that_is_the_first_survey_names_nobody() {
-        let mut ledger = Ledger::default();
-        assert!(ledger.compared(ledger.mark(), &survey(&["a"])).is_empty());
-        ledger.surveyed(survey(&["a"]));
-        assert_eq!(ledger.known("a"), Known::Outline(seen("a")));
-    }
-
-    #[test]
-    fn what_a_creation_found_is_nobodys_until_its_tags_are_seen() {
-        let mut ledger = Ledger::default();
-        ledger.surveyed(BTreeMap::new());
-        ledger.take("a", &create("mine"), made("mine"));
-        ledger.take("a", &create("theirs"), made("theirs"));
-        assert_eq!(ledger.unconfirmed("a"), ["mine", "theirs"].map(ToOwned::to_owned).into());
-        ledger.confirm("a", &BTreeSet::from(["mine".to_owned()]));
-        ledger.disown("a", &BTreeSet::from(["theirs".to_owned()]));
-        assert_eq!(ledger.unconfirmed("a"), BTreeSet::new());
-        assert_eq!(ledger.known("a"), Known::Whole(seen("mine")));
-    }
-
-    #[test]
-    fn everybody_has_a_turn() {
-        let mut ledger = Ledger::default();
-        ledger.surveyed(survey(&["a", "b", "c"]));
-        ledger.learn("c", seen("c"));
-        let turns = |ledger: &mut Ledger| ledger.take_turns(2).into_iter().collect::<Vec<_>>();
-        assert_eq!(turns(&mut ledger), ["a", "b"]);
-        assert_eq!(turns(&mut ledger), ["a", "c"]);
-        assert!(matches!(ledger.known("c"), Known::Doubtful(_)));
-        assert_eq!(turns(&mut ledger), ["b", "c"]);
-    }
-}
+mod tests;

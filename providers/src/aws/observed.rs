@@ -28,6 +28,9 @@ pub struct Observed {
     /// What was imported into ACM; more than one where nobody knew how an import had ended. By ARN.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<Imported>,
+    /// A call whose end nobody knows, or who worked before a start, may have made what AWS does not show yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsettled: bool,
 }
 
 /// A certificate in ACM that was made of the Service's Secret.
@@ -105,6 +108,8 @@ pub struct Made {
     pub dns_name: String,
     /// Of balancers and target groups.
     pub vpc_id: String,
+    /// Of the targets that were to be registered: those that AWS does not take.
+    pub refused: BTreeSet<GroupTarget>,
 }
 
 impl Observed {
@@ -143,8 +148,9 @@ impl Observed {
 
     /// The certificate that listeners have or are to have; others of the Service are left over.
     pub(super) fn certificate(&self) -> Option<&Imported> {
-        let mut listeners = self.balancers.iter().flat_map(|balancer| &balancer.listeners);
-        let used = |one: &&Imported| listeners.any(|listener| listener.spec.certificates.contains(&one.arn));
+        let listeners = || self.balancers.iter().flat_map(|balancer| &balancer.listeners);
+        let used =
+            |one: &&Imported| listeners().any(|listener| listener.spec.certificates.contains(&one.arn));
         self.certificates.iter().find(used).or(self.certificates.first())
     }
 
@@ -188,6 +194,7 @@ impl Observed {
     pub fn take(&mut self, action: &Action, made: Made) {
         match action {
             Action::Adopt { .. } => {}
+            Action::LookAgain {} => self.unsettled = false,
             Action::CreateTargetGroup { spec } => self.add_group(spec, made),
             Action::CreateLoadBalancer { spec } => self.add_balancer(spec, made),
             Action::ImportCertificate { arn, fingerprint, tags } => {
@@ -206,12 +213,12 @@ impl Observed {
                 self.balancers.retain(|b| b.spec.name != *balancer);
             }
             Action::DeleteTargetGroup { group } => self.groups.retain(|g| g.spec.name != *group),
-            other => self.modify(other),
+            other => self.modify(other, &made),
         }
         self.sort();
     }
 
-    fn modify(&mut self, action: &Action) {
+    fn modify(&mut self, action: &Action, made: &Made) {
         match action {
             Action::ModifyListener { balancer, spec } => {
                 let spec = self.resolved(spec);
@@ -248,11 +255,11 @@ impl Observed {
             Action::SetIpAddressType { balancer, ip_address_type } => {
                 self.change_balancer(balancer, |b| b.spec.ip_address_type = *ip_address_type);
             }
-            other => self.modify_group(other),
+            other => self.modify_group(other, made),
         }
     }
 
-    fn modify_group(&mut self, action: &Action) {
+    fn modify_group(&mut self, action: &Action, made: &Made) {
         match action {
             Action::ModifyHealthCheck { group, health_check } => {
                 self.change_group(group, |g| g.spec.health_check.clone_from(health_check));
@@ -261,7 +268,8 @@ impl Observed {
                 self.change_group(group, |g| g.attributes.extend(attributes.clone()));
             }
             Action::Register { group, targets } => {
-                self.change_group(group, |g| g.targets.extend(targets.clone()));
+                let taken = targets.difference(&made.refused).cloned();
+                self.change_group(group, |g| g.targets.extend(taken));
             }
             Action::Deregister { group, targets } => {
                 self.change_group(group, |g| g.targets.retain(|target| !targets.contains(target)));
@@ -295,7 +303,7 @@ impl Observed {
     }
 
     fn add_balancer(&mut self, spec: &BalancerSpec, made: Made) {
-        let Made { arn, dns_name, vpc_id } = made;
+        let Made { arn, dns_name, vpc_id, .. } = made;
         let (attributes, listeners) = (Pairs::new(), Vec::new());
         let spec = spec.clone();
         self.balancers.push(Balancer { arn, dns_name, vpc_id, spec, attributes, listeners, failed: false });

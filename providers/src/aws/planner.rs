@@ -45,7 +45,7 @@ pub(super) fn plan(
 pub(super) fn step(action: Action, reason: impl Into<String>, risk: Risk) -> Step<Action> {
     let calls = match &action {
         // It and its tags are looked at, ours are added.
-        Action::Adopt { .. } => 3,
+        Action::Adopt { .. } | Action::LookAgain {} => 3,
         _ => 1,
     };
     Step { action, reason: reason.into(), risk, calls }
@@ -72,6 +72,10 @@ fn removal(observed: &Observed) -> Result<Plan<Action>, ProviderError> {
     }
     steps.extend(observed.groups.iter().map(delete_group));
     steps.extend(observed.certificates.iter().map(delete_certificate));
+    // Not before: what is approved is the same whatever is known of the rest.
+    if steps.is_empty() {
+        steps.extend(look_again(observed));
+    }
     Ok(Plan { steps })
 }
 
@@ -94,6 +98,12 @@ fn delete_balancer(
 fn delete_group(group: &Group) -> Step<Action> {
     let reason = format!("nothing sends to {} any longer", place(group));
     step(Action::DeleteTargetGroup { group: group.spec.name.clone() }, reason, Risk::Safe)
+}
+
+/// Before it is said that nothing is left, and before what has no name is made a second time.
+fn look_again(observed: &Observed) -> Option<Step<Action>> {
+    let reason = "AWS may not show yet what a call has made that it did not answer";
+    observed.unsettled.then(|| step(Action::LookAgain {}, reason, Risk::Safe))
 }
 
 /// After the listeners that had it.
@@ -128,7 +138,7 @@ impl<'a> Planner<'a> {
         }
         let superseded: Vec<&Balancer> =
             self.observed.balancers.iter().filter(|b| current.is_none_or(|c| c.arn != b.arn)).collect();
-        let mut steps = Vec::from_iter(self.import());
+        let mut steps: Vec<_> = self.import().collect();
         steps.extend(self.meanwhile(current));
         let mut new = match current {
             Some(balancer) => self.changed(balancer),
@@ -150,7 +160,13 @@ impl<'a> Planner<'a> {
     }
 
     /// A certificate whose content is another keeps its ARN, so that no listener hears of it.
-    fn import(&self) -> Option<Step<Action>> {
+    fn import(&self) -> impl Iterator<Item = Step<Action>> + use<> {
+        let import = self.imported();
+        let anew = import.is_some() && self.observed.certificate().is_none();
+        look_again(self.observed).filter(|_| anew).into_iter().chain(import)
+    }
+
+    fn imported(&self) -> Option<Step<Action>> {
         let WantedCertificate { secret, fingerprint, tags } = self.wanted.certificate.as_ref()?;
         let held = self.observed.certificate();
         if held.is_some_and(|held| held.fingerprint.as_ref() == Some(fingerprint)) {

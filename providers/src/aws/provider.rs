@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use penstock_crds::AwsParameters;
@@ -35,6 +36,9 @@ struct Account {
     surveying: tokio::sync::Mutex<()>,
 }
 
+/// For how long AWS may not show what was created. It gives no bound; some seconds are seen.
+const LAG: Duration = Duration::from_secs(10);
+
 /// The Services that are looked at closely in each sweep.
 const TURNS: usize = 40;
 
@@ -54,19 +58,28 @@ impl AwsAccount {
     /// What a class names. Without credentials of its own it uses what the SDK finds: environment, web identity,
     /// container or instance role. No call is made before it is needed.
     pub async fn new(parameters: &AwsParameters, credentials: Option<StaticCredentials>) -> Self {
-        Self::with(parameters, Api::new(parameters, credentials).await)
+        Self::with(parameters, Api::new(parameters, credentials).await, LAG)
     }
 
-    /// The same without limits of its own: for endpoints that have none.
+    /// The same without limits of its own: for endpoints that have none, and show what was created at once.
     pub async fn without_limits(parameters: &AwsParameters, credentials: Option<StaticCredentials>) -> Self {
+        Self::without_limits_but_lag(parameters, credentials, Duration::ZERO).await
+    }
+
+    /// The same for endpoints that show what was created only after a while.
+    pub async fn without_limits_but_lag(
+        parameters: &AwsParameters,
+        credentials: Option<StaticCredentials>,
+        lag: Duration,
+    ) -> Self {
         let mut api = Api::new(parameters, credentials).await;
         api.limited = false;
-        Self::with(parameters, api)
+        Self::with(parameters, api, lag)
     }
 
-    fn with(parameters: &AwsParameters, api: Api) -> Self {
-        let (scope, ledger, surveying) =
-            (parameters.clone(), Mutex::default(), tokio::sync::Mutex::default());
+    fn with(parameters: &AwsParameters, api: Api, lag: Duration) -> Self {
+        let ledger = Mutex::new(Ledger::new(lag, Instant::now()));
+        let (scope, surveying) = (parameters.clone(), tokio::sync::Mutex::default());
         Self(Arc::new(Account { scope, api, ledger, surveying }))
     }
 
@@ -96,9 +109,10 @@ impl Account {
         if known != Known::Nothing {
             return Ok(known);
         }
+        let from = Instant::now();
         let found = self.api.survey(&self.scope).await?;
         let mut ledger = self.ledger();
-        ledger.surveyed(found);
+        ledger.surveyed(found, from);
         Ok(ledger.known(uid))
     }
 
@@ -106,11 +120,11 @@ impl Account {
     /// has its turn each time.
     async fn sweep(&self) -> Result<BTreeSet<String>, ProviderError> {
         let _alone = self.surveying.lock().await;
-        let mark = self.ledger().mark();
+        let (mark, from) = (self.ledger().mark(), Instant::now());
         let found = self.api.survey(&self.scope).await?;
         let mut ledger = self.ledger();
         let mut differ = ledger.compared(mark, &found);
-        ledger.surveyed(found);
+        ledger.surveyed(found, from);
         differ.extend(ledger.take_turns(TURNS));
         Ok(differ)
     }
@@ -126,7 +140,7 @@ impl AwsProvider {
     /// For plans alone: every call would fail.
     #[must_use]
     pub fn for_planning(parameters: &AwsParameters) -> Self {
-        Self::new(parameters, &AwsAccount::with(parameters, Api::without_credentials(parameters)))
+        Self::new(parameters, &AwsAccount::with(parameters, Api::without_credentials(parameters), LAG))
     }
 
     /// The same with other parameters: of another class in the same account.
@@ -166,6 +180,46 @@ impl AwsProvider {
     }
 }
 
+impl AwsProvider {
+    /// What is known, or else asked for.
+    async fn look(&self, uid: &str) -> Result<Observed, ProviderError> {
+        let from = Instant::now();
+        let known = self.account.ledger().known(uid);
+        let known = if known == Known::Nothing { self.account.survey(uid).await? } else { known };
+        let observed = match known {
+            Known::Whole(observed) if !observed.may_change_by_itself() => return Ok(observed),
+            Known::Whole(_) => {
+                let clues = self.account.ledger().clues(uid);
+                self.account.api.look(&self.parameters, uid, clues).await?
+            }
+            Known::Nothing => return Err(ProviderError::Retryable("AWS was not surveyed".to_owned())),
+            Known::Outline(mut observed) => {
+                self.account.api.complete(&mut observed).await?;
+                observed
+            }
+            Known::Doubtful(clues) => self.account.api.look(&self.parameters, uid, clues).await?,
+        };
+        self.account.ledger().learn(uid, observed.clone(), from);
+        Ok(observed)
+    }
+
+    /// # Errors
+    /// Always: [`ProviderError::Pending`] while AWS may not show everything yet, and then [`ProviderError::Conflict`], as
+    /// the rest of the plan follows from what there is.
+    fn look_again(&self, uid: &str) -> Result<(), ProviderError> {
+        let mut ledger = self.account.ledger();
+        match ledger.unsettled(uid, Instant::now()) {
+            Some(wait) if !wait.is_zero() => Err(ProviderError::Pending(wait)),
+            _ => {
+                ledger.look_again(uid);
+                Err(ProviderError::Conflict(
+                    "AWS shows by now what was created: it is asked again".to_owned(),
+                ))
+            }
+        }
+    }
+}
+
 impl Provider for AwsProvider {
     type Action = Action;
     type Observed = Observed;
@@ -182,21 +236,9 @@ impl Provider for AwsProvider {
     }
 
     async fn observe(&self, owner: &Owner) -> Result<Observed, ProviderError> {
-        let uid = &owner.uid;
-        let known = self.account.ledger().known(uid);
-        let known = if known == Known::Nothing { self.account.survey(uid).await? } else { known };
-        let observed = match known {
-            Known::Whole(observed) if !observed.may_change_by_itself() => return Ok(observed),
-            Known::Whole(observed) => self.account.api.look(&self.parameters, uid, observed.clues()).await?,
-            Known::Nothing => return Err(ProviderError::Retryable("AWS was not surveyed".to_owned())),
-            Known::Outline(mut observed) => {
-                self.account.api.complete(&mut observed).await?;
-                observed
-            }
-            Known::Doubtful(clues) => self.account.api.look(&self.parameters, uid, clues).await?,
-        };
-        self.account.ledger().learn(uid, observed.clone());
-        Ok(observed)
+        let observed = self.look(&owner.uid).await?;
+        let unsettled = self.account.ledger().unsettled(&owner.uid, Instant::now()).is_some();
+        Ok(Observed { unsettled, ..observed })
     }
 
     fn plan(
@@ -215,6 +257,9 @@ impl Provider for AwsProvider {
         certificate: Option<&Certificate>,
     ) -> Result<(), ProviderError> {
         let (uid, action) = (&owner.uid, &step.action);
+        if matches!(action, Action::LookAgain {}) {
+            return self.look_again(uid);
+        }
         if !action.creates() {
             self.confirm(owner).await?;
         }
@@ -231,11 +276,13 @@ impl Provider for AwsProvider {
         let mut ledger = self.account.ledger();
         match result {
             // What it is made of has to be looked at.
-            Ok(_) if matches!(action, Action::Adopt { .. }) => ledger.doubt(uid, action.clues()),
-            Ok(made) => ledger.take(uid, action, made),
+            Ok(_) if matches!(action, Action::Adopt { .. }) => {
+                ledger.doubt(uid, action.clues(), Instant::now())
+            }
+            Ok(made) => ledger.take(uid, action, made, Instant::now()),
             Err(error) => {
                 if leaves_doubt(&error) {
-                    ledger.doubt(uid, action.clues());
+                    ledger.doubt(uid, action.clues(), Instant::now());
                 }
                 return Err(error);
             }

@@ -35,7 +35,7 @@ pub(crate) fn made(action: &Action, parameters: &AwsParameters) -> Made {
         }
         Action::CreateLoadBalancer { spec } => {
             let dns_name = format!("{}.elb.example", spec.name);
-            Made { arn: arn("loadbalancer/net", &spec.name), dns_name, vpc_id }
+            Made { arn: arn("loadbalancer/net", &spec.name), dns_name, vpc_id, ..Made::default() }
         }
         Action::ImportCertificate { arn: None, .. } => {
             Made { arn: "arn:aws:acm:eu-central-1:1:certificate/imported".into(), ..Made::default() }

@@ -36,6 +36,7 @@ fn tamper(observed: &mut Observed, words: &str) {
             "no-balancer" => observed.balancers.clear(),
             "check" => observed.groups[0].spec.health_check.interval = 30,
             "tag" => drop(observed.balancers[0].spec.tags.insert("cost".into(), "1".into())),
+            "unsettled" => observed.unsettled = true,
             "no-certificate" => observed.certificates.clear(),
             "certificate-unread" => observed.certificates[0].fingerprint = None,
             "foreign-certificate" => drop(observed.certificates[0].tags.remove("penstock.dev/cluster")),

@@ -144,8 +144,10 @@ impl Rig for AwsRig {
         asks(&mut moved, "healthcheck-interval", "30");
         asks(&mut moved, "subnets", "subnet-a,subnet-b,subnet-c");
         moved.options.remove(&format!("{AWS_PREFIX}cross-zone-load-balancing-enabled"));
-        let ending_tls = Desired { certificate: Some(certificates()[0].clone()), ..moved.clone() };
-        let rotated = Desired { certificate: Some(certificates()[1].clone()), ..moved.clone() };
+        let mut ending_tls = Desired { certificate: Some(certificates()[0].clone()), ..moved.clone() };
+        // AWS has none of listeners with TLS.
+        ending_tls.options.remove(&format!("{AWS_PREFIX}listener-attributes.TCP-80"));
+        let rotated = Desired { certificate: Some(certificates()[1].clone()), ..ending_tls.clone() };
         let mut replaced = rotated.clone();
         replaced.frontends.truncate(1);
         replaced.options.remove(&format!("{AWS_PREFIX}subnets"));
