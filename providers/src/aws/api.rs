@@ -116,6 +116,19 @@ impl Api {
         }
     }
 
+    /// The same, where a failure has no meaning of its own.
+    pub(super) async fn ask<T, E>(
+        &self,
+        name: &'static str,
+        class: CallClass,
+        answer: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, ProviderError>
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        self.call(name, class, answer).await.map_err(|failure| self.error(class, failure))
+    }
+
     /// What a failure means; after it was one of too many calls, everybody of its kind waits.
     pub(super) fn error(&self, class: CallClass, failure: Failure) -> ProviderError {
         let pause = if failure.is_throttling() {

@@ -1,26 +1,21 @@
 //! One action as one call.
 
+mod balancer;
 mod certificate;
+mod group;
+mod listener;
 mod target;
 
-use std::{collections::BTreeSet, error::Error, future::Future};
+use std::collections::BTreeSet;
 
-use aws_sdk_elasticloadbalancingv2::{
-    error::{ProvideErrorMetadata, SdkError},
-    types as sdk,
-};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use penstock_crds::{AWS_ADOPT, AwsParameters};
+use penstock_crds::AwsParameters;
 
 use super::{
     action::Action,
     api::Api,
-    call_class::CallClass::{self, Change},
-    conversion,
+    call_class::CallClass::Change,
     failure::Failure,
     observed::{Made, Observed},
-    options::CheckProtocol,
-    spec::{BalancerSpec, GroupSpec, HealthCheck, ListenerSpec},
     survey::Clue,
     tags,
 };
@@ -80,7 +75,7 @@ impl Applier<'_> {
             | Action::AddCertificates { .. }
             | Action::RemoveCertificates { .. }
             | Action::SetListenerAttributes { .. } => self.change_listener(action).await,
-            _ => self.change(action).await,
+            _ => self.change_balancer(action).await,
         }
         .map(Option::unwrap_or_default)
     }
@@ -103,89 +98,6 @@ impl Applier<'_> {
     /// A balancer or target group of this name.
     fn resource(&self, name: &str) -> Result<&str, ProviderError> {
         self.balancer(name).or_else(|_| self.group(name))
-    }
-
-    async fn send<T, E>(
-        &self,
-        name: &'static str,
-        class: CallClass,
-        answer: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<T, ProviderError>
-    where
-        E: ProvideErrorMetadata + Error + 'static,
-    {
-        self.api.call(name, class, answer).await.map_err(|failure| self.api.error(class, failure))
-    }
-
-    async fn adopt(&self, arn: &str, tags: &super::reading::Pairs) -> Result<Option<Made>, ProviderError> {
-        let absent = || {
-            ProviderError::refused(format!(
-                "there is no network load balancer {arn}: correct the annotation {AWS_ADOPT}"
-            ))
-        };
-        let found = self.api.balancer(Some(arn.to_owned()), None).await?.pop().ok_or_else(absent)?;
-        if found.vpc_id != self.parameters.vpc_id {
-            return Err(ProviderError::refused(format!(
-                "load balancer {arn} is in {} and not in the class's VPC: correct the annotation {AWS_ADOPT}",
-                found.vpc_id
-            )));
-        }
-        let known = self.api.tags(&[arn.to_owned()]).await?.remove(arn).unwrap_or_default();
-        tags::check_free(&known, self.parameters, self.owner, &format!("load balancer {arn}"))?;
-        let request = self.api.client.add_tags().resource_arns(arn).set_tags(Some(conversion::tags(tags)));
-        self.send("AddTags", Change, request.send()).await?;
-        Ok(None)
-    }
-
-    async fn create_group(&self, spec: &GroupSpec) -> Result<Option<Made>, ProviderError> {
-        let GroupSpec { name, kind, health_check, tags } = spec;
-        let HealthCheck { path, interval, timeout, .. } = health_check;
-        let request = self
-            .api
-            .client
-            .create_target_group()
-            .name(name)
-            .protocol(conversion::protocol(kind.protocol))
-            .port(i32::from(kind.port))
-            .vpc_id(&self.parameters.vpc_id)
-            .target_type(conversion::target_type(kind.target_type))
-            .ip_address_type(conversion::group_family(kind.ip_address_type))
-            .health_check_protocol(conversion::check_protocol(health_check.protocol))
-            .health_check_port(check_port(health_check))
-            .set_health_check_path(path.clone())
-            .set_matcher(matcher(health_check))
-            .health_check_interval_seconds(i32::from(*interval))
-            .health_check_timeout_seconds(i32::from(*timeout))
-            .healthy_threshold_count(i32::from(health_check.healthy_threshold))
-            .unhealthy_threshold_count(i32::from(health_check.unhealthy_threshold))
-            .set_tags(Some(conversion::tags(tags)));
-        let answer = self.api.call("CreateTargetGroup", Change, request.send()).await;
-        let answer = self.unless_taken(answer, Clue::GroupName(name.clone())).await?;
-        let made = answer.target_groups().first().and_then(conversion::group);
-        made.map(|g| Some(Made { arn: g.arn, vpc_id: g.vpc_id, ..Made::default() }))
-            .ok_or_else(|| empty("CreateTargetGroup"))
-    }
-
-    async fn create_balancer(&self, spec: &BalancerSpec) -> Result<Option<Made>, ProviderError> {
-        let groups =
-            (!spec.security_groups.is_empty()).then(|| spec.security_groups.iter().cloned().collect());
-        let request = self
-            .api
-            .client
-            .create_load_balancer()
-            .name(&spec.name)
-            .r#type(sdk::LoadBalancerTypeEnum::Network)
-            .scheme(conversion::scheme(spec.scheme))
-            .ip_address_type(conversion::ip_address_type(spec.ip_address_type))
-            .set_subnet_mappings(Some(conversion::subnets(&spec.subnets)))
-            .set_security_groups(groups)
-            .set_tags(Some(conversion::tags(&spec.tags)));
-        let answer = self.api.call("CreateLoadBalancer", Change, request.send()).await;
-        let answer = self.unless_taken(answer, Clue::BalancerName(spec.name.clone())).await?;
-        let made = answer.load_balancers().first().and_then(conversion::balancer);
-        let made = made
-            .map(|b| Some(Made { arn: b.arn, dns_name: b.dns_name, vpc_id: b.vpc_id, ..Made::default() }));
-        made.ok_or_else(|| empty("CreateLoadBalancer"))
     }
 
     /// A name that is taken is ours after a call whose end nobody knows, or somebody else's.
@@ -216,155 +128,6 @@ impl Applier<'_> {
         Err(error)
     }
 
-    async fn create_listener(
-        &self,
-        balancer: &str,
-        spec: &ListenerSpec,
-    ) -> Result<Option<Made>, ProviderError> {
-        let spec = &self.observed.resolved(spec);
-        let first = spec.certificates.first().map(|arn| conversion::certificates(std::slice::from_ref(arn)));
-        let request = self
-            .api
-            .client
-            .create_listener()
-            .load_balancer_arn(self.balancer(balancer)?)
-            .protocol(conversion::protocol(spec.protocol))
-            .port(i32::from(spec.port))
-            .set_certificates(first)
-            .set_ssl_policy(spec.policy.clone())
-            .set_alpn_policy(spec.alpn.clone().map(|policy| vec![policy]))
-            .default_actions(conversion::forward(self.group(&spec.group)?));
-        let answer = self.send("CreateListener", Change, request.send()).await?;
-        let made = answer.listeners().first().and_then(|listener| listener.listener_arn.clone());
-        let made = made.map(|arn| Some(Made { arn, ..Made::default() }));
-        made.ok_or_else(|| empty("CreateListener"))
-    }
-
-    async fn change_listener(&self, action: &Action) -> Result<Option<Made>, ProviderError> {
-        let client = &self.api.client;
-        match action {
-            Action::ModifyListener { balancer, spec } => {
-                let spec = &self.observed.resolved(spec);
-                let first =
-                    spec.certificates.first().map(|arn| conversion::certificates(std::slice::from_ref(arn)));
-                // What was negotiated before goes only if it is said.
-                let alpn =
-                    first.is_some().then(|| vec![spec.alpn.clone().unwrap_or_else(|| "None".to_owned())]);
-                let request = client
-                    .modify_listener()
-                    .listener_arn(self.listener(balancer, spec.port)?)
-                    .protocol(conversion::protocol(spec.protocol))
-                    .port(i32::from(spec.port))
-                    .set_certificates(first)
-                    .set_ssl_policy(spec.policy.clone())
-                    .set_alpn_policy(alpn)
-                    .default_actions(conversion::forward(self.group(&spec.group)?));
-                self.send("ModifyListener", Change, request.send()).await?;
-            }
-            Action::AddCertificates { balancer, port, certificates } => {
-                let request = client
-                    .add_listener_certificates()
-                    .listener_arn(self.listener(balancer, *port)?)
-                    .set_certificates(Some(conversion::certificates(certificates)));
-                self.send("AddListenerCertificates", Change, request.send()).await?;
-            }
-            Action::RemoveCertificates { balancer, port, certificates } => {
-                let request = client
-                    .remove_listener_certificates()
-                    .listener_arn(self.listener(balancer, *port)?)
-                    .set_certificates(Some(conversion::certificates(certificates)));
-                self.send("RemoveListenerCertificates", Change, request.send()).await?;
-            }
-            Action::SetListenerAttributes { balancer, port, attributes } => {
-                let pair = |(key, value)| sdk::ListenerAttribute::builder().key(key).value(value).build();
-                let request = client
-                    .modify_listener_attributes()
-                    .listener_arn(self.listener(balancer, *port)?)
-                    .set_attributes(Some(attributes.iter().map(pair).collect()));
-                self.send("ModifyListenerAttributes", Change, request.send()).await?;
-            }
-            other => return Err(ProviderError::Conflict(format!("{other:?} is not about a listener"))),
-        }
-        Ok(None)
-    }
-
-    async fn change(&self, action: &Action) -> Result<Option<Made>, ProviderError> {
-        let client = &self.api.client;
-        match action {
-            Action::SetLoadBalancerAttributes { balancer, attributes } => {
-                let pair = |(key, value)| sdk::LoadBalancerAttribute::builder().key(key).value(value).build();
-                let request = client
-                    .modify_load_balancer_attributes()
-                    .load_balancer_arn(self.balancer(balancer)?)
-                    .set_attributes(Some(attributes.iter().map(pair).collect()));
-                self.send("ModifyLoadBalancerAttributes", Change, request.send()).await?;
-            }
-            Action::SetSubnets { balancer, subnets } => {
-                let request = client
-                    .set_subnets()
-                    .load_balancer_arn(self.balancer(balancer)?)
-                    .set_subnet_mappings(Some(conversion::subnets(subnets)));
-                self.send("SetSubnets", Change, request.send()).await?;
-            }
-            Action::SetSecurityGroups { balancer, security_groups } => {
-                let request = client
-                    .set_security_groups()
-                    .load_balancer_arn(self.balancer(balancer)?)
-                    .set_security_groups(Some(security_groups.iter().cloned().collect()));
-                self.send("SetSecurityGroups", Change, request.send()).await?;
-            }
-            Action::SetIpAddressType { balancer, ip_address_type } => {
-                let request = client
-                    .set_ip_address_type()
-                    .load_balancer_arn(self.balancer(balancer)?)
-                    .ip_address_type(conversion::ip_address_type(*ip_address_type));
-                self.send("SetIpAddressType", Change, request.send()).await?;
-            }
-            Action::AddTags { resource, tags } => {
-                let request = client
-                    .add_tags()
-                    .resource_arns(self.resource(resource)?)
-                    .set_tags(Some(conversion::tags(tags)));
-                self.send("AddTags", Change, request.send()).await?;
-            }
-            other => return self.change_group(other).await,
-        }
-        Ok(None)
-    }
-
-    async fn change_group(&self, action: &Action) -> Result<Option<Made>, ProviderError> {
-        match action {
-            Action::SetTargetGroupAttributes { group, attributes } => {
-                let pair = |(key, value)| sdk::TargetGroupAttribute::builder().key(key).value(value).build();
-                let request = self
-                    .api
-                    .client
-                    .modify_target_group_attributes()
-                    .target_group_arn(self.group(group)?)
-                    .set_attributes(Some(attributes.iter().map(pair).collect()));
-                self.send("ModifyTargetGroupAttributes", Change, request.send()).await?;
-            }
-            Action::ModifyHealthCheck { group, health_check } => {
-                let request = self
-                    .api
-                    .client
-                    .modify_target_group()
-                    .target_group_arn(self.group(group)?)
-                    .health_check_protocol(conversion::check_protocol(health_check.protocol))
-                    .health_check_port(check_port(health_check))
-                    .set_health_check_path(health_check.path.clone())
-                    .set_matcher(matcher(health_check))
-                    .health_check_interval_seconds(i32::from(health_check.interval))
-                    .health_check_timeout_seconds(i32::from(health_check.timeout))
-                    .healthy_threshold_count(i32::from(health_check.healthy_threshold))
-                    .unhealthy_threshold_count(i32::from(health_check.unhealthy_threshold));
-                self.send("ModifyTargetGroup", Change, request.send()).await?;
-            }
-            other => return Err(ProviderError::Conflict(format!("{other:?} is not about a target group"))),
-        }
-        Ok(None)
-    }
-
     /// What is gone already is as wanted.
     async fn delete(&self, action: &Action) -> Result<Option<Made>, ProviderError> {
         let client = &self.api.client;
@@ -388,15 +151,6 @@ impl Applier<'_> {
             other => other.map(|()| None).map_err(|failure| self.api.error(Change, failure)),
         }
     }
-}
-
-fn check_port(check: &HealthCheck) -> String {
-    check.port.map_or_else(|| "traffic-port".to_owned(), |port| port.to_string())
-}
-
-fn matcher(check: &HealthCheck) -> Option<sdk::Matcher> {
-    let codes = check.success_codes.as_ref().filter(|_| check.protocol != CheckProtocol::Tcp)?;
-    Some(sdk::Matcher::builder().http_code(codes).build())
 }
 
 /// It may have been carried out.

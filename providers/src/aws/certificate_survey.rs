@@ -68,9 +68,8 @@ impl Api {
         let (mut all, mut token) = (Vec::new(), None);
         loop {
             let request = self.acm.list_certificates().includes(filter.clone()).max_items(PAGE);
-            let answer =
-                self.call("ListCertificates", Certificates, request.set_next_token(token).send()).await;
-            let answer = answer.map_err(|failure| self.error(Certificates, failure))?;
+            let request = request.set_next_token(token);
+            let answer = self.ask("ListCertificates", Certificates, request.send()).await?;
             let imported = answer.certificate_summary_list().iter();
             // One whose type is not told may be.
             let imported =

@@ -103,7 +103,7 @@ impl Api {
         for group in &mut observed.groups {
             group.attributes = self.group_attributes(&group.arn).await?;
             let request = self.client.describe_target_health().target_group_arn(&group.arn);
-            let answer = self.ask("DescribeTargetHealth", request.send()).await?;
+            let answer = self.ask("DescribeTargetHealth", Describe, request.send()).await?;
             group.targets =
                 answer.target_health_descriptions().iter().filter_map(conversion::health).collect();
         }
@@ -154,12 +154,9 @@ impl Api {
     async fn tags_of(&self, arns: &[String]) -> Result<BTreeMap<String, Pairs>, Failure> {
         let request = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
         let answer = self.call("DescribeTags", Describe, request.send()).await?;
-        let pair = |tag: &sdk::Tag| Some((tag.key.clone()?, tag.value.clone().unwrap_or_default()));
-        let described = answer
-            .tag_descriptions()
-            .iter()
-            .filter_map(|of| Some((of.resource_arn.clone()?, of.tags().iter().filter_map(pair).collect())));
-        Ok(described.collect())
+        let tags = |of: &sdk::TagDescription| pairs(of.tags(), |tag| (&tag.key, &tag.value));
+        let described = answer.tag_descriptions().iter();
+        Ok(described.filter_map(|of| Some((of.resource_arn.clone()?, tags(of)))).collect())
     }
 
     async fn sorted_by_owner(
@@ -198,11 +195,11 @@ impl Api {
         let (mut all, mut marker) = (Vec::new(), None);
         loop {
             let request = self.client.describe_load_balancers().page_size(PAGE).set_marker(marker);
-            let answer = self.ask("DescribeLoadBalancers", request.send()).await?;
-            let ours = answer.load_balancers().iter().filter_map(conversion::balancer);
-            all.extend(ours.filter(|balancer| balancer.vpc_id == parameters.vpc_id));
-            marker = answer.next_marker.filter(|marker| !marker.is_empty());
+            let answer = self.ask("DescribeLoadBalancers", Describe, request.send()).await?;
+            all.extend(answer.load_balancers().iter().filter_map(conversion::balancer));
+            marker = next(answer.next_marker);
             if marker.is_none() {
+                all.retain(|balancer| balancer.vpc_id == parameters.vpc_id);
                 return Ok(all);
             }
         }
@@ -212,12 +209,11 @@ impl Api {
         let (mut all, mut marker) = (Vec::new(), None);
         loop {
             let request = self.client.describe_target_groups().page_size(PAGE).set_marker(marker);
-            let answer = self.ask("DescribeTargetGroups", request.send()).await?;
-            let ours = answer.target_groups().iter().filter_map(conversion::group);
-            let ours = ours.filter(|g| g.vpc_id == parameters.vpc_id && g.spec.name.starts_with(OUR_GROUPS));
-            all.extend(ours);
-            marker = answer.next_marker.filter(|marker| !marker.is_empty());
+            let answer = self.ask("DescribeTargetGroups", Describe, request.send()).await?;
+            all.extend(answer.target_groups().iter().filter_map(conversion::group));
+            marker = next(answer.next_marker);
             if marker.is_none() {
+                all.retain(|g: &Group| g.vpc_id == parameters.vpc_id && g.spec.name.starts_with(OUR_GROUPS));
                 return Ok(all);
             }
         }
@@ -251,12 +247,12 @@ impl Api {
 
     async fn listeners(&self, balancer: &str) -> Result<Vec<Listener>, ProviderError> {
         let request = self.client.describe_listeners().load_balancer_arn(balancer).page_size(PAGE);
-        let answer = self.ask("DescribeListeners", request.send()).await?;
+        let answer = self.ask("DescribeListeners", Describe, request.send()).await?;
         let mut listeners: Vec<Listener> =
             answer.listeners().iter().filter_map(conversion::listener).collect();
         for listener in listeners.iter_mut().filter(|listener| listener.spec.protocol == Transport::Tls) {
             let request = self.client.describe_listener_certificates().listener_arn(&listener.arn);
-            let answer = self.ask("DescribeListenerCertificates", request.send()).await?;
+            let answer = self.ask("DescribeListenerCertificates", Describe, request.send()).await?;
             let known = &mut listener.spec.certificates;
             for arn in answer.certificates().iter().filter_map(|c| c.certificate_arn.clone()) {
                 if !known.contains(&arn) {
@@ -272,45 +268,20 @@ impl Api {
 
     async fn listener_attributes(&self, arn: &str) -> Result<Pairs, ProviderError> {
         let request = self.client.describe_listener_attributes().listener_arn(arn);
-        let answer = self.ask("DescribeListenerAttributes", request.send()).await?;
-        let pair = |a: &sdk::ListenerAttribute| Some((a.key.clone()?, a.value.clone().unwrap_or_default()));
-        Ok(answer.attributes().iter().filter_map(pair).collect())
+        let answer = self.ask("DescribeListenerAttributes", Describe, request.send()).await?;
+        Ok(pairs(answer.attributes(), |one| (&one.key, &one.value)))
     }
 
     async fn balancer_attributes(&self, arn: &str) -> Result<Pairs, ProviderError> {
         let request = self.client.describe_load_balancer_attributes().load_balancer_arn(arn);
-        let answer = self.ask("DescribeLoadBalancerAttributes", request.send()).await?;
-        let pair =
-            |a: &sdk::LoadBalancerAttribute| Some((a.key.clone()?, a.value.clone().unwrap_or_default()));
-        Ok(answer.attributes().iter().filter_map(pair).collect())
+        let answer = self.ask("DescribeLoadBalancerAttributes", Describe, request.send()).await?;
+        Ok(pairs(answer.attributes(), |one| (&one.key, &one.value)))
     }
 
     async fn group_attributes(&self, arn: &str) -> Result<Pairs, ProviderError> {
         let request = self.client.describe_target_group_attributes().target_group_arn(arn);
-        let answer = self.ask("DescribeTargetGroupAttributes", request.send()).await?;
-        let pair =
-            |a: &sdk::TargetGroupAttribute| Some((a.key.clone()?, a.value.clone().unwrap_or_default()));
-        Ok(answer.attributes().iter().filter_map(pair).collect())
-    }
-
-    /// A question whose failure has no meaning of its own.
-    async fn ask<T, E>(
-        &self,
-        name: &'static str,
-        answer: impl Future<
-            Output = Result<
-                T,
-                aws_sdk_elasticloadbalancingv2::error::SdkError<
-                    E,
-                    aws_smithy_runtime_api::client::orchestrator::HttpResponse,
-                >,
-            >,
-        >,
-    ) -> Result<T, ProviderError>
-    where
-        E: aws_sdk_elasticloadbalancingv2::error::ProvideErrorMetadata + std::error::Error + 'static,
-    {
-        self.call(name, Describe, answer).await.map_err(|failure| self.error(Describe, failure))
+        let answer = self.ask("DescribeTargetGroupAttributes", Describe, request.send()).await?;
+        Ok(pairs(answer.attributes(), |one| (&one.key, &one.value)))
     }
 
     /// What is not found is none.
@@ -320,4 +291,18 @@ impl Api {
             answer => answer.map_err(|failure| self.error(Describe, failure)),
         }
     }
+}
+
+/// What a list of them says; one without a key says nothing.
+fn pairs<T>(all: &[T], read: impl Fn(&T) -> (&Option<String>, &Option<String>)) -> Pairs {
+    let pair = |one: &T| {
+        let (key, value) = read(one);
+        Some((key.clone()?, value.clone().unwrap_or_default()))
+    };
+    all.iter().filter_map(pair).collect()
+}
+
+/// Where the next page begins, if there is one.
+fn next(marker: Option<String>) -> Option<String> {
+    marker.filter(|marker| !marker.is_empty())
 }

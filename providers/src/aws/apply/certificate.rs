@@ -29,7 +29,7 @@ impl Applier<'_> {
             .set_certificate_chain(certificate.issuers_pem().map(Blob::new))
             .private_key(Blob::new(certificate.key_pem()))
             .set_tags(arn.is_none().then(|| tags.iter().filter_map(tag).collect()));
-        let answer = self.send("ImportCertificate", Certificates, request.send()).await?;
+        let answer = self.api.ask("ImportCertificate", Certificates, request.send()).await?;
         let made = answer.certificate_arn.map(|arn| Some(Made { arn, ..Made::default() }));
         made.ok_or_else(|| empty("ImportCertificate"))
     }
