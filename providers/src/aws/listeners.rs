@@ -6,7 +6,7 @@ use super::{
     observed::{Balancer, Listener},
     planner::step,
     reading::Pairs,
-    spec::ListenerSpec,
+    spec::{ListenerSpec, Transport},
     wanted::{Wanted, WantedPort},
 };
 use crate::{Risk, Step};
@@ -117,6 +117,10 @@ fn certificates(balancer: &str, wanted: &ListenerSpec, known: &[String]) -> Vec<
 /// Looked at only where somebody asks for something, or did.
 fn attributes(balancer: &str, port: &WantedPort, has: Option<&Pairs>) -> Option<Step<Action>> {
     let none = Pairs::new();
+    // AWS has none of listeners with TLS, and refuses to put back what there was before.
+    if port.listener.protocol == Transport::Tls && port.listener_attributes.is_empty() {
+        return None;
+    }
     let attributes = Holder::Listener.difference(&port.listener_attributes, has.unwrap_or(&none));
     if attributes.is_empty() {
         return None;
