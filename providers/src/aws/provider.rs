@@ -281,8 +281,14 @@ impl Provider for AwsProvider {
             }
             Ok(made) => ledger.take(uid, action, made, Instant::now()),
             Err(error) => {
+                let now = Instant::now();
                 if leaves_doubt(&error) {
-                    ledger.doubt(uid, action.clues(), Instant::now());
+                    ledger.doubt(uid, action.clues(), now);
+                } else if matches!(error, ProviderError::Pending(_))
+                    && ledger.unsettled(uid, now) == Some(Duration::ZERO)
+                {
+                    // What is still in use may be so by something that was not shown.
+                    ledger.look_again(uid);
                 }
                 return Err(error);
             }
