@@ -2,7 +2,7 @@
 //!
 //! Pure: `reading` and `options` (what annotations say), `wanted` (what follows for balancer, listeners and groups),
 //! `planner` with `change` and `listeners` (the way there), `observed` (what a step makes of what exists), `ledger` (what
-//! is remembered), `call_class` (what is counted together). The edge: `api` (every call goes through it), `survey` (reads), `apply`
+//! is remembered), `call_class` (what is counted together). The edge: `api` (every call goes through it), `survey` and `certificate_survey` (reads), `apply`
 //! (one action, one call), `conversion` and `failure` (the SDK's types and errors).
 //!
 //! After one survey in bulk the provider knows what exists by what its own calls answered, so that a Service that changes
