@@ -50,12 +50,15 @@ conformance: prerequisites machine ## Run Kubernetes' own tests of Services and 
 # an area and flags:
 # make bench BENCH='operator --runs 1 --without-peer'
 # make bench BENCH='dataplane --size 10kx5 --subject penstock --only event-to-rule --runs 1'
-bench: prerequisites $(if $(filter operator,$(BENCH)),go,machine) ## Measure: the operator beside MetalLB, the dataplane beside kube-proxy (as root)
+# make bench BENCH='aws --services 1000'
+bench: prerequisites $(if $(filter operator aws,$(BENCH)),go,machine) ## Measure: the operator beside MetalLB, calls to AWS, the dataplane beside kube-proxy (as root)
 	cargo build --release --workspace --bins
-	$(RELEASE)/penstock-e2e bench $(BENCH)
+	$(if $(filter aws,$(firstword $(BENCH))),,$(RELEASE)/penstock-e2e bench $(BENCH))
+	$(if $(filter-out aws,$(firstword $(BENCH))),,$(RELEASE)/penstock-aws-bench $(wordlist 2,$(words $(BENCH)),$(BENCH)))
 
 # Hours with the default QUIET=60 (seconds without a write that end a run), under one with QUIET=3. WORKERS=6 runs at a
-# time, each with an API server of about 400 MB. ARGS="--only '...'" repeats one run, ARGS="--seed N" one seed.
+# time, each with an API server of about 400 MB. ARGS="--only '...'" repeats one run, ARGS="--seed N" one seed,
+# ARGS="--provider --scenario aws-change" plays only faults of the calls to AWS.
 chaos: prerequisites go ## Crash the operator at every call, and change objects at random under faults (QUIET=60 WORKERS=6)
 	cargo build --workspace --bin penstock-operator --bin penstock-chaos
 	$(DEBUG)/penstock-chaos $(ARGS)

@@ -142,6 +142,9 @@ fn is_volatile(key: &str) -> bool {
         || key == "message"
         // Every laboratory has an endpoint of its own.
         || key == "url"
+        || key == "endpointUrl"
+        // Names of AWS have a hash of the UID in them.
+        || key == "hostname"
 }
 
 /// Puts the family in place of every address, and notes the address.

@@ -25,8 +25,9 @@ use serde_json::{Value, json};
 
 use crate::{
     appliance::{self, Appliance},
+    cloud::Cloud,
     end_state::{self, Addresses},
-    scenario::Scenario,
+    scenario::{Outside, Scenario},
     supervisor::Supervisor,
     user::User,
 };
@@ -70,11 +71,12 @@ impl Lab {
         let late = killer.clone();
         let kill: Kill = Arc::new(move || late.get().into_iter().for_each(|kill| kill()));
         let appliance = Arc::new(Appliance::start(kill.clone()).await?);
+        let cloud = Arc::new(Cloud::start(kill.clone()).await?);
         let proxy = FaultProxy::start(upstream, kill).await?;
         let operator = Supervisor::new(operator, &proxy.url(), dir.path())?;
         let _ = killer.set(operator.killer());
         let doubles = Doubles::watch(client.clone());
-        let user = User { client, class: CLASS, limit: LIMIT, appliance };
+        let user = User { client, class: CLASS, limit: LIMIT, appliance, cloud };
         Ok(Self { user, proxy, operator, doubles, _control_plane: control_plane, _dir: dir })
     }
 
@@ -84,6 +86,7 @@ impl Lab {
         self.proxy.begin(Plan::Nothing);
         self.proxy.drained().await;
         self.user.appliance.clear().await;
+        self.user.cloud.clear().await;
         let client = &self.user.client;
         for service in end_state::list(client, "", "Service", "services").await? {
             let name = service.metadata.name.unwrap_or_default();
@@ -108,8 +111,12 @@ impl Lab {
     /// The classes and pools of a story, and an operator that has accepted them and has come to rest.
     pub(crate) async fn prepare(&self, scenario: &Scenario) -> Result<()> {
         self.user.create_class(self.user.class, true).await?;
-        if let Some(unfinished) = scenario.outside {
-            self.user.appliance.prepare(&self.user, unfinished).await?;
+        match scenario.outside {
+            Some(Outside::Appliance(unfinished)) => {
+                self.user.appliance.prepare(&self.user, unfinished).await?;
+            }
+            Some(Outside::Cloud) => self.user.cloud.prepare(&self.user).await?,
+            None => {}
         }
         for (name, addresses) in scenario.pools {
             self.user.create_pool(name, addresses).await?;
@@ -150,12 +157,14 @@ impl Lab {
         let mut state = end_state::read(client, addresses).await?;
         let services = end_state::list(client, "", "Service", "services").await?;
         state["outside"] = self.user.appliance.state(&services);
+        state["aws"] = self.user.cloud.state(&services);
         Ok(state)
     }
 
     /// When something other than a Lease was last written, or the provider was last called.
     pub(crate) fn last_activity(&self) -> Option<Instant> {
-        self.proxy.last_write().max(self.user.appliance.proxy.last_call())
+        let outside = self.user.outside().map(FaultProxy::last_call);
+        outside.into_iter().fold(self.proxy.last_write(), Ord::max)
     }
 
     /// Waits until nothing but Leases has been written, and the provider was not called, for this long.

@@ -1,6 +1,7 @@
 //! `make chaos`: the operator under faults at every step, and under random changes.
 //!
-//! Some stories need a balancer outside the cluster: for them a proxy stands before the provider's endpoint too.
+//! Some stories need a balancer outside the cluster, an appliance's or AWS's: for them a proxy stands before the
+//! provider's endpoint too.
 //!
 //! The sweep plays every scenario once without faults and records its mutating calls, the events of its watches and its
 //! end state. Then it plays it again for every call and every fault, and for every event, and compares. The seeds
@@ -9,6 +10,8 @@
 
 mod appliance;
 mod change;
+mod cloud;
+mod cloud_stories;
 mod end_state;
 mod invariants;
 mod lab;
@@ -53,6 +56,10 @@ pub(crate) struct Flags {
     #[arg(long)]
     no_sweep: bool,
 
+    /// Only faults of the calls to what is outside the cluster, and no seeds.
+    #[arg(long)]
+    provider: bool,
+
     /// Seconds without any write after which a run is at rest.
     #[arg(long, env = "QUIET", default_value_t = 60)]
     quiet: u64,
@@ -84,7 +91,7 @@ impl Flags {
     fn seeds(&self) -> Vec<u64> {
         match self.seed {
             Some(seed) => vec![seed],
-            None if self.only.is_some() || !self.scenario.is_empty() => Vec::new(),
+            None if self.only.is_some() || self.provider || !self.scenario.is_empty() => Vec::new(),
             None => (1..=self.seeds).collect(),
         }
     }

@@ -81,11 +81,13 @@ pub(crate) async fn record(lab: &Lab, scenario: &Scenario, quiet: Duration) -> R
     scenario.play(&lab.user).await?;
     lab.at_rest(quiet.max(RECORDING)).await?;
     let end = lab.end_state(scenario.addresses).await?;
-    ensure!(end["outside"]["orphans"] == json!([]), "balancers without a Service: {}", end["outside"]);
+    for outside in ["outside", "aws"] {
+        ensure!(end[outside]["orphans"] == json!([]), "balancers without a Service: {}", end[outside]);
+    }
     let calls = writes(&lab.proxy);
     let mut events = lab.proxy.events();
     events.retain(|event| event.collection != "leases");
-    let provider_calls = writes(&lab.user.appliance.proxy);
+    let provider_calls = lab.user.outside().into_iter().flat_map(writes).collect();
     conclude(lab, None).await?;
     Ok(Recording { calls, provider_calls, events, end })
 }
@@ -110,7 +112,8 @@ pub(crate) async fn play(
     begin(lab, scenario, trouble.plans()).await?;
     scenario.play(&user).await?;
     settle(lab, Some(end), scenario.addresses, quiet, trouble.limit()).await?;
-    let fired = lab.proxy.fired() + lab.user.appliance.proxy.fired() > 0;
+    let proxies = lab.user.outside().into_iter().chain([&lab.proxy]);
+    let fired = proxies.map(FaultProxy::fired).sum::<usize>() > 0;
     conclude(lab, Some(user.limit)).await?;
     Ok(fired)
 }
@@ -121,7 +124,10 @@ async fn begin(lab: &Lab, scenario: &Scenario, plans: Plans) -> Result<()> {
         lab.prepare(scenario).await.context("prepare")?;
     }
     lab.proxy.begin(plans.0);
-    lab.user.appliance.proxy.begin(plans.1);
+    // What is called of one is not of the other.
+    for proxy in lab.user.outside() {
+        proxy.begin(plans.1.clone());
+    }
     if scenario.prepared { Ok(()) } else { lab.operator.start() }
 }
 
@@ -189,6 +195,7 @@ pub(crate) async fn conclude(lab: &Lab, limit: Option<Duration>) -> Result<()> {
         user.gone(name).await.map_err(|error| anyhow!("a finalizer leaks: {error:#}"))?;
     }
     user.appliance.is_empty(&user).await.context("a balancer leaks")?;
+    user.cloud.is_empty(&user).await.context("something leaks in AWS")?;
     let records = end_state::records(&user.client).await?;
     ensure!(records.is_empty(), "a record leaks: {records:?}");
     Ok(())
@@ -206,7 +213,9 @@ pub(crate) fn evidence(lab: &Lab) -> String {
     const LINES: usize = 40;
     let log = lab.proxy.log();
     let writes: Vec<String> = log.iter().filter(|e| e.is_write()).map(|e| format!("    {e}")).collect();
-    let calls: Vec<String> = lab.user.appliance.proxy.log().iter().map(|e| format!("    {e}")).collect();
+    let outside = lab.user.outside();
+    let calls: Vec<String> =
+        outside.iter().flat_map(|proxy| proxy.log()).map(|e| format!("    {e}")).collect();
     let words = lab.operator.log();
     let lines: Vec<&str> = words.lines().collect();
     let last = lines.iter().skip(lines.len().saturating_sub(LINES)).map(|line| format!("    {line}"));

@@ -4,7 +4,16 @@ use anyhow::Result;
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::json;
 
-use crate::{end_state::Addresses, outside, user::User};
+use crate::{cloud_stories, end_state::Addresses, outside, user::User};
+
+/// What a story has outside the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outside {
+    /// An appliance, and how many looks find unfinished what it was asked for.
+    Appliance(u32),
+    /// An account of AWS.
+    Cloud,
+}
 
 /// A story.
 pub(crate) struct Scenario {
@@ -15,8 +24,8 @@ pub(crate) struct Scenario {
     pub(crate) pools: &'static [(&'static str, &'static [&'static str])],
     /// Whether every Service has the same address in every run.
     pub(crate) addresses: Addresses,
-    /// Whether there is an appliance outside, and how many looks find unfinished what it was asked for.
-    pub(crate) outside: Option<u32>,
+    /// What is outside the cluster.
+    pub(crate) outside: Option<Outside>,
     steps: fn(&User) -> BoxFuture<'_, Result<()>>,
 }
 
@@ -32,7 +41,12 @@ impl Scenario {
     }
 
     pub(crate) const fn outside(mut self, unfinished: u32) -> Self {
-        self.outside = Some(unfinished);
+        self.outside = Some(Outside::Appliance(unfinished));
+        self
+    }
+
+    pub(crate) const fn cloud(mut self) -> Self {
+        self.outside = Some(Outside::Cloud);
         self
     }
 
@@ -69,6 +83,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario::new("foreign-hand", |user| foreign_hand(user).boxed()),
     ];
     all.extend(outside::all());
+    all.extend(cloud_stories::all());
     all
 }
 

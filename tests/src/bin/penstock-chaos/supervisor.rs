@@ -43,12 +43,7 @@ impl Supervisor {
             name: "operator".into(),
             program: operator.to_owned(),
             args: vec!["--http-address=127.0.0.1:0".into()],
-            env: vec![
-                ("KUBECONFIG".into(), kubeconfig(url, dir)?.display().to_string()),
-                // The same identity after a restart, as a pod has whose container was restarted.
-                ("POD_NAME".into(), "penstock-operator-chaos".into()),
-                ("POD_NAMESPACE".into(), crate::user::NAMESPACE.into()),
-            ],
+            env: environment(url, dir)?,
             sandbox: Sandbox { die_with_parent: true, ..Sandbox::default() },
         };
         let shared = Arc::new(Shared { ledger, spec, state: Mutex::default() });
@@ -128,6 +123,18 @@ impl Shared {
             state.surprises.push(format!("{error:#}"));
         }
     }
+}
+
+fn environment(url: &str, dir: &Path) -> Result<Vec<(String, String)>> {
+    let kubeconfig = kubeconfig(url, dir)?.display().to_string();
+    let fixed = [
+        ("KUBECONFIG", kubeconfig.as_str()),
+        // The same identity after a restart, as a pod has whose container was restarted.
+        ("POD_NAME", "penstock-operator-chaos"),
+        ("POD_NAMESPACE", crate::user::NAMESPACE),
+    ];
+    let all = fixed.into_iter().chain(crate::cloud::CREDENTIALS);
+    Ok(all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
 fn kubeconfig(url: &str, dir: &Path) -> Result<PathBuf> {

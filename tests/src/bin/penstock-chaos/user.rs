@@ -10,10 +10,10 @@ use kube::{
 };
 use penstock_crds::{FINALIZER, GROUP, IPAddressPool, LoadBalancerClass};
 use penstock_e2e::wait::{Look, until};
-use penstock_tests::{provisioning, shown};
+use penstock_tests::{fault_proxy::FaultProxy, provisioning, shown};
 use serde_json::{Value, json};
 
-use crate::appliance::Appliance;
+use crate::{appliance::Appliance, cloud::Cloud};
 
 /// Where Penstock's own objects live.
 pub(crate) const NAMESPACE: &str = "penstock-system";
@@ -28,6 +28,8 @@ pub(crate) struct User {
     pub(crate) limit: Duration,
     /// What it has outside the cluster.
     pub(crate) appliance: Arc<Appliance>,
+    /// Its account of AWS.
+    pub(crate) cloud: Arc<Cloud>,
 }
 
 impl User {
@@ -139,6 +141,11 @@ impl User {
     /// Waits until it says why it has no address.
     pub(crate) async fn waits(&self, name: &str, reason: &str) -> Result<()> {
         self.eventually(name, |service| provisioning(service).is_some_and(|(r, _)| r == reason)).await
+    }
+
+    /// The proxies before what is outside.
+    pub(crate) fn outside(&self) -> [&FaultProxy; 2] {
+        [&self.appliance.proxy, &self.cloud.proxy]
     }
 
     /// Waits until nothing of ours is left on a Service that stays.

@@ -95,7 +95,7 @@ impl Work {
             let troubles = sweep::troubles(recording, scenario.outside.is_some()).into_iter();
             let wanted = |trouble: &Trouble| match &self.flags.only {
                 Some(only) => run_name(scenario, trouble) == *only,
-                None => true,
+                None => !self.flags.provider || matches!(trouble, Trouble::Provider(..)),
             };
             jobs.extend(troubles.filter(wanted).map(|trouble| Job::Run(scenario, trouble)));
         }
