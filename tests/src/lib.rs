@@ -1,6 +1,7 @@
 //! Tests across crates: the operator on a real etcd and kube-apiserver, under the RBAC that the chart ships.
 
 pub mod aws_endpoint;
+pub mod aws_lab;
 pub mod aws_query;
 pub mod certificate;
 pub mod doubles;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // a test may panic
 
 mod known;
+mod life;
 mod script;
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
