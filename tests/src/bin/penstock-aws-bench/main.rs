@@ -32,6 +32,6 @@ async fn main() -> Result<()> {
     throughput::measure(flags.services).await?.print();
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
-    println!("\n{processors} processors, {build} build; no peer: its published figures are of other things");
+    println!("\n{processors} processors, {build} build; AWS's own controller was not run");
     Ok(())
 }
