@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use penstock_crds::{LoadBalancerClassSpec, ProviderKind};
-use penstock_providers::{AnyProvider, ProviderError, aws::AwsProvider, webhook::WebhookProvider};
+use penstock_providers::{
+    AnyProvider, ProviderError, aws::AwsProvider, hetzner::HetznerProvider, webhook::WebhookProvider,
+};
 
 /// How the provider of a class is made.
 pub type MakeProvider = fn(&LoadBalancerClassSpec) -> Result<Arc<dyn AnyProvider>, ProviderError>;
@@ -25,6 +27,11 @@ pub fn outside_provider(class: &LoadBalancerClassSpec) -> Result<Arc<dyn AnyProv
         (ProviderKind::Aws, _) => match &class.aws {
             Some(parameters) => Ok(Arc::new(AwsProvider::for_planning(parameters))),
             None => Err(ProviderError::refused("the class has no spec.aws: say where its VPC is")),
+        },
+        (ProviderKind::Hetzner, _) => match class.hetzner.as_ref().map(HetznerProvider::for_planning) {
+            Some(Ok(provider)) => Ok(Arc::new(provider)),
+            Some(Err(error)) => Err(ProviderError::refused(error.to_string())),
+            None => Err(ProviderError::refused("the class has no spec.hetzner: name its token's Secret")),
         },
         (ProviderKind::Pool, _) => {
             Err(ProviderError::refused("the provider pool builds nothing outside the cluster"))

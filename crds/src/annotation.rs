@@ -44,3 +44,9 @@ pub const AWS_ADOPT: &str = "penstock.dev/aws-adopt-load-balancer-arn";
 
 /// Names a Secret of type `kubernetes.io/tls` in the Service's namespace: the balancer ends TLS with its certificate.
 pub const TLS_SECRET: &str = "penstock.dev/tls-secret";
+
+/// The beginning of the keys that Hetzner's own controller reads for load balancers; the provider `hetzner` reads them too.
+pub const HETZNER_PREFIX: &str = "load-balancer.hetzner.cloud/";
+
+/// Gives an existing load balancer of Hetzner Cloud, named by its ID, to the Service: provider `hetzner` only.
+pub const HETZNER_ADOPT: &str = "penstock.dev/hetzner-adopt-load-balancer-id";

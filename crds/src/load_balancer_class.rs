@@ -38,6 +38,8 @@ use serde::{Deserialize, Serialize};
     .message("the provider webhook needs spec.webhook, and no other provider takes it"))]
 #[x_kube(validation = Rule::new("has(self.aws) == (self.provider == 'aws')")
     .message("the provider aws needs spec.aws, and no other provider takes it"))]
+#[x_kube(validation = Rule::new("has(self.hetzner) == (self.provider == 'hetzner')")
+    .message("the provider hetzner needs spec.hetzner, and no other provider takes it"))]
 pub struct LoadBalancerClassSpec {
     /// Where balancers come from. It cannot be changed: what the old provider built would be orphaned.
     #[x_kube(validation = Rule::new("self == oldSelf")
@@ -63,6 +65,10 @@ pub struct LoadBalancerClassSpec {
     /// For the provider `aws`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws: Option<AwsParameters>,
+
+    /// For the provider `hetzner`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hetzner: Option<HetznerParameters>,
 
     /// What happens where a balancer outside the cluster is no longer as it was left.
     #[serde(default, skip_serializing_if = "DriftPolicy::is_repair")]
@@ -109,6 +115,8 @@ pub enum ProviderKind {
     Webhook,
     /// Network load balancers of AWS.
     Aws,
+    /// Load balancers of Hetzner Cloud.
+    Hetzner,
 }
 
 impl fmt::Display for ProviderKind {
@@ -117,6 +125,7 @@ impl fmt::Display for ProviderKind {
             Self::Pool => "pool",
             Self::Webhook => "webhook",
             Self::Aws => "aws",
+            Self::Hetzner => "hetzner",
         })
     }
 }
@@ -194,6 +203,55 @@ pub struct AwsParameters {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(length(max = 30))]
     pub tags: BTreeMap<String, String>,
+}
+
+/// Parameters of the provider `hetzner`.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HetznerParameters {
+    /// Names this cluster in the labels of everything that is built: no two clusters of a project may have the same. It
+    /// cannot be changed: what carries the old name would be orphaned.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("the name of the cluster cannot be changed: create another class"))]
+    pub cluster_name: String,
+
+    /// The Secret in the operator's namespace whose key `token` is a token of the project that may write.
+    #[schemars(length(min = 1, max = 253))]
+    pub token_secret: String,
+
+    /// The private network that balancers are in, by its ID. None: they have public addresses only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    pub network_id: Option<u64>,
+
+    /// Balancers send to all servers of the project with these labels, as `role=worker,pool=front`, instead of to the
+    /// nodes one by one: a node that comes or goes then costs no call. The servers' labels are yours to set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub server_selector: Option<String>,
+
+    /// Where the API is, if not at Hetzner's own address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''")
+        .message("the URL must be http:// or https:// with a host"))]
+    pub endpoint_url: Option<String>,
+
+    /// Services may take balancers that exist and are nobody's, by the annotation
+    /// `penstock.dev/hetzner-adopt-load-balancer-id`. What a Service took is deleted with it.
+    #[serde(default)]
+    pub allow_adoption: bool,
+
+    /// What annotations `load-balancer.hetzner.cloud/KEY` say where a Service does not, by KEY: at least `location` or
+    /// `network-zone`, unless every Service says it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 64))]
+    pub defaults: BTreeMap<String, String>,
+
+    /// Labels of every balancer, besides ours.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 30))]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Parameters of the provider `pool`.

@@ -8,10 +8,13 @@ use std::{
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use penstock_crds::{AwsParameters, LoadBalancerClassSpec, ProviderKind, WebhookParameters};
+use penstock_crds::{
+    AwsParameters, HetznerParameters, LoadBalancerClassSpec, ProviderKind, WebhookParameters,
+};
 use penstock_providers::{
     AnyProvider, ProviderError,
     aws::{AwsAccount, AwsProvider, StaticCredentials},
+    hetzner::{HetznerAccount, HetznerProvider},
     pool::PoolProvider,
     webhook::WebhookProvider,
 };
@@ -39,6 +42,8 @@ pub(crate) struct Fleet {
     outside: Mutex<HashMap<String, Outside>>,
     /// What providers of AWS share, by what classes have in common.
     accounts: Mutex<HashMap<String, AwsAccount>>,
+    /// The same of Hetzner.
+    projects: Mutex<HashMap<String, HetznerAccount>>,
     /// Providers that nobody may call before this time, and what the last one heard who did.
     paused: Mutex<HashMap<String, (Instant, ProviderError)>>,
 }
@@ -46,8 +51,9 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Secrets are read from `namespace`, the operator's own, by name alone.
     pub(crate) fn new(client: Client, namespace: String, pool: Arc<PoolProvider>) -> Self {
-        let (outside, accounts, paused) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { pool, client, namespace, outside, accounts, paused }
+        let (outside, accounts, projects, paused) =
+            (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
+        Self { pool, client, namespace, outside, accounts, projects, paused }
     }
 
     /// The provider of a class that builds outside.
@@ -72,6 +78,7 @@ impl Fleet {
             ProviderError::Auth(_) => {
                 self.lock().remove(&parameters(class));
                 self.accounts().remove(&identity(class));
+                self.projects().remove(&identity(class));
                 REFUSED
             }
             _ => return,
@@ -110,6 +117,12 @@ impl Fleet {
                 let account = self.account(parameters).await?;
                 Ok(Arc::new(AwsProvider::new(parameters, &account)))
             }
+            (ProviderKind::Hetzner, _) => {
+                let none =
+                    || ProviderError::refused("the class has no spec.hetzner: name its token's Secret");
+                let parameters = class.hetzner.as_ref().ok_or_else(none)?;
+                Ok(Arc::new(HetznerProvider::new(parameters, &self.project(parameters).await?)))
+            }
             (ProviderKind::Pool, _) => {
                 Err(ProviderError::refused("the class builds nothing outside the cluster"))
             }
@@ -125,6 +138,19 @@ impl Fleet {
         let credentials = self.aws_credentials(parameters).await?;
         let account = AwsAccount::new(parameters, credentials).await;
         Ok(self.accounts().entry(identity).or_insert(account).clone())
+    }
+
+    /// Two that know of each other's changes are one.
+    async fn project(&self, parameters: &HetznerParameters) -> Result<HetznerAccount, ProviderError> {
+        let identity = HetznerAccount::identity(parameters);
+        if let Some(project) = self.projects().get(&identity) {
+            return Ok(project.clone());
+        }
+        let name = &parameters.token_secret;
+        let token = self.required(name, &self.secret(name, TOKEN).await?, TOKEN)?;
+        let project = HetznerAccount::new(parameters, Some(&token));
+        let project = project.map_err(|error| ProviderError::Auth(error.to_string()))?;
+        Ok(self.projects().entry(identity).or_insert(project).clone())
     }
 
     async fn aws_credentials(
@@ -174,6 +200,10 @@ impl Fleet {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn projects(&self) -> MutexGuard<'_, HashMap<String, HetznerAccount>> {
+        self.projects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Outside>> {
         self.outside.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -188,9 +218,10 @@ fn text(secret: &Secret, key: &str) -> Option<String> {
 
 /// Classes with the same parameters share a provider.
 fn parameters(class: &LoadBalancerClassSpec) -> String {
-    match &class.aws {
-        Some(parameters) => format!("{} {parameters:?}", identity(class)),
-        None => identity(class),
+    match (&class.aws, &class.hetzner) {
+        (Some(parameters), _) => format!("{} {parameters:?}", identity(class)),
+        (_, Some(parameters)) => format!("{} {parameters:?}", identity(class)),
+        (None, None) => identity(class),
     }
 }
 
@@ -198,6 +229,9 @@ fn parameters(class: &LoadBalancerClassSpec) -> String {
 pub(crate) fn identity(class: &LoadBalancerClassSpec) -> String {
     if let Some(parameters) = &class.aws {
         return AwsAccount::identity(parameters);
+    }
+    if let Some(parameters) = &class.hetzner {
+        return HetznerAccount::identity(parameters);
     }
     let secret = class.webhook.as_ref().and_then(|w| w.token_secret.clone()).unwrap_or_default();
     let url = class.webhook.as_ref().map(|w| w.url.clone()).unwrap_or_default();

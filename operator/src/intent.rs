@@ -6,9 +6,11 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1 as core;
-use penstock_crds::{AwsParameters, ConditionKind, LoadBalancerClassSpec, ProviderKind, Reason};
+use penstock_crds::{
+    AwsParameters, ConditionKind, HetznerParameters, LoadBalancerClassSpec, ProviderKind, Reason,
+};
 use penstock_model::EndpointIndex;
-use penstock_providers::{Desired, DesiredError, Surroundings, Target, aws};
+use penstock_providers::{Desired, DesiredError, Surroundings, Target, aws, hetzner};
 
 use crate::{
     certificates::{Certificates, Obstacle},
@@ -113,7 +115,10 @@ fn wanted(service: &core::Service, name: &str, class: &LoadBalancerClassSpec, wo
             Some(desired) => desired,
             None => return Intent::Hold(Reason::Provisioning, "its endpoints are not known yet".to_owned()),
         },
-        _ => Desired::of(service, &around),
+        _ => match &class.hetzner {
+            Some(parameters) => desired_of_hetzner(service, parameters, world, &around),
+            None => Desired::of(service, &around),
+        },
     };
     match desired {
         Ok(desired) => {
@@ -139,13 +144,35 @@ fn desired_of_aws(
         let around = Surroundings { targets: &[], endpoints: Some(&endpoints), ..around };
         return Some(Desired::of(service, &around));
     }
-    let wanted = aws::node_labels(parameters, annotations);
+    Some(desired_of_nodes(service, &aws::node_labels(parameters, annotations), world, &around))
+}
+
+fn desired_of_hetzner(
+    service: &core::Service,
+    parameters: &HetznerParameters,
+    world: &World,
+    around: &Surroundings<'_>,
+) -> Result<Desired, DesiredError> {
+    let none = BTreeMap::new();
+    let annotations = service.metadata.annotations.as_ref().unwrap_or(&none);
+    let around = Surroundings { options: &hetzner::OPTIONS, ..*around };
+    desired_of_nodes(service, &hetzner::node_labels(parameters, annotations), world, &around)
+}
+
+/// With the nodes that have these labels.
+fn desired_of_nodes(
+    service: &core::Service,
+    labels: &BTreeMap<String, String>,
+    world: &World,
+    around: &Surroundings<'_>,
+) -> Result<Desired, DesiredError> {
+    let none = BTreeMap::new();
     let has = |target: &&Target| {
-        let labels = world.node_labels.get(&target.node).unwrap_or(&none);
-        wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
+        let found = world.node_labels.get(&target.node).unwrap_or(&none);
+        labels.iter().all(|(key, value)| found.get(key) == Some(value))
     };
     let targets: Vec<Target> = around.targets.iter().filter(has).cloned().collect();
-    Some(Desired::of(service, &Surroundings { targets: &targets, ..around }))
+    Desired::of(service, &Surroundings { targets: &targets, ..*around })
 }
 
 /// Whether it still says in our words why it waited for a balancer, before it became of another type or class.

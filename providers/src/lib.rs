@@ -10,12 +10,15 @@ mod bucket;
 mod capability;
 mod desired;
 mod error;
+pub mod hetzner;
 mod http;
 mod plan;
 pub mod plan_text;
+mod polling;
 pub mod pool;
 mod provider;
 mod reading;
+mod rest;
 mod shown_text;
 pub mod webhook;
 

@@ -6,6 +6,7 @@ pub mod aws_query;
 pub mod certificate;
 pub mod doubles;
 pub mod fault_proxy;
+pub mod hetzner_endpoint;
 pub mod outside_lab;
 pub mod provider_contract;
 pub mod replica;

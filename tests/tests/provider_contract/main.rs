@@ -4,5 +4,6 @@
 
 mod aws;
 mod checklist;
+mod hetzner;
 mod pool;
 mod webhook;
