@@ -55,7 +55,7 @@ pub(crate) fn named_secret(service: &Service) -> Option<&str> {
 fn takes_certificates(provider: ProviderKind) -> bool {
     match provider {
         ProviderKind::Aws => true,
-        ProviderKind::Pool | ProviderKind::Webhook => false,
+        ProviderKind::Pool | ProviderKind::Webhook | ProviderKind::Hetzner => false,
     }
 }
 
