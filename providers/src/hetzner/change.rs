@@ -11,7 +11,7 @@ use super::{
     observed::Balancer,
     planner::step,
     spec::{BalancerSpec, Place, Protocol, ServiceSpec, TargetSpec},
-    wanted::most_services,
+    wanted::{most_services, most_targets},
 };
 use crate::{ProviderError, Risk, Step};
 
@@ -28,9 +28,18 @@ pub(super) fn changes(
     let (first, later): (Vec<_>, Vec<_>) = targets(balancer, wanted)
         .into_iter()
         .partition(|step| !needs_network(&step.action) || interfaces.is_empty());
-    let mut steps = first;
+    let mut first = first;
     // Some of them are risky; those that are not come before.
-    steps.sort_by_key(|step| step.risk.needs_approval());
+    first.sort_by_key(|step| step.risk.needs_approval());
+    let cramped = most_targets(&balancer.load_balancer_type).is_some_and(|most| wanted.targets.len() > most);
+    let mut steps = Vec::new();
+    let larger = if cramped {
+        steps.extend(larger);
+        None
+    } else {
+        larger
+    };
+    steps.extend(first);
     steps.extend(update(balancer, wanted));
     steps.extend(larger);
     steps.extend(interfaces);
@@ -138,7 +147,7 @@ fn interfaces(balancer: &Balancer, wanted: &BalancerSpec) -> Vec<Step<Action>> {
     steps
 }
 
-/// First those that come, then those that go; one that is to be reached in another way goes first.
+/// First those that come, then those that go, unless there is no room for both; one that is to be reached in another way goes first.
 fn targets(balancer: &Balancer, wanted: &BalancerSpec) -> Vec<Step<Action>> {
     let id = balancer.id;
     let (has, wants) = (&balancer.targets, &wanted.targets);
@@ -152,12 +161,18 @@ fn targets(balancer: &Balancer, wanted: &BalancerSpec) -> Vec<Step<Action>> {
     let moved = |target: &&TargetSpec| has.iter().any(|held| held.is_same(target));
     let (turned, new): (Vec<_>, Vec<_>) = wants.difference(has).partition(moved);
     let gone = has.difference(wants).filter(|held| !wants.iter().any(|target| target.is_same(held)));
-    let mut steps: Vec<Step<Action>> = new.into_iter().map(|target| add(target, Risk::Safe)).collect();
-    steps.extend(gone.map(|held| {
-        // What others may have added by hand carries traffic.
-        let risk = if matches!(held, TargetSpec::Ip { .. }) { Risk::Disruptive } else { Risk::Safe };
-        remove(held, format!("{held} not to send to any longer"), risk)
-    }));
+    let come: Vec<Step<Action>> = new.into_iter().map(|target| add(target, Risk::Safe)).collect();
+    let go: Vec<Step<Action>> = gone
+        .map(|held| {
+            // What others may have added by hand carries traffic.
+            let risk = if matches!(held, TargetSpec::Ip { .. }) { Risk::Disruptive } else { Risk::Safe };
+            remove(held, format!("{held} not to send to any longer"), risk)
+        })
+        .collect();
+    let most = most_targets(&wanted.load_balancer_type).unwrap_or(usize::MAX);
+    let crowded = has.len() + come.len() > most;
+    let mut steps: Vec<Step<Action>> =
+        if crowded { [go, come] } else { [come, go] }.into_iter().flatten().collect();
     for target in turned {
         let reason = format!("{target} is to be reached by the other network");
         steps.push(remove(target, reason, Risk::Disruptive));
@@ -193,13 +208,14 @@ fn services(balancer: &Balancer, wanted: &BalancerSpec) -> Vec<Step<Action>> {
     let (change, go): (Vec<_>, Vec<_>) = (change.collect(), go.collect());
     let most = most_services(&wanted.load_balancer_type).unwrap_or(usize::MAX);
     // https that answers on port 80 as well cannot come beside what is there.
-    let crowded = balancer.services.len() + come.len() > most || takes_80(wanted);
+    let takes_80 = takes_80(&balancer.services) || takes_80(&wanted.services);
+    let crowded = balancer.services.len() + come.len() > most || takes_80;
     let parts = if crowded { [go, change, come] } else { [come, change, go] };
     parts.into_iter().flatten().collect()
 }
 
-fn takes_80(wanted: &BalancerSpec) -> bool {
-    wanted.services.iter().any(|service| service.http.as_ref().is_some_and(|http| http.redirect_http))
+fn takes_80(services: &[ServiceSpec]) -> bool {
+    services.iter().any(|service| service.http.as_ref().is_some_and(|http| http.redirect_http))
 }
 
 fn difference(held: &ServiceSpec, wanted: &ServiceSpec) -> (String, Risk) {

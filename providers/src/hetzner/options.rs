@@ -209,6 +209,10 @@ fn redirect(reading: &mut Reading<'_>, protocol: Protocol, desired: &Desired) ->
         (true, Protocol::Https) if desired.frontends.iter().any(|f| f.port == 80) => {
             Err(text.refuse("takes port 80, which the Service has: remove one of the two"))
         }
+        (true, Protocol::Https) if desired.frontends.len() > 1 => {
+            Err(text
+                .refuse("leads from port 80 to one port, and the Service has more: remove it, or the others"))
+        }
         (true, Protocol::Tcp | Protocol::Http) if !text.is_of_class() => {
             Err(text.refuse("is for protocol https only: set the protocol, or remove it"))
         }

@@ -29,6 +29,11 @@ pub(super) fn most_services(load_balancer_type: &str) -> Option<usize> {
     SIZES.iter().find(|(name, ..)| *name == load_balancer_type).map(|(_, services, _)| *services)
 }
 
+/// The same of targets.
+pub(super) fn most_targets(load_balancer_type: &str) -> Option<usize> {
+    SIZES.iter().find(|(name, ..)| *name == load_balancer_type).map(|(_, _, targets)| *targets)
+}
+
 /// Whose, and with what parameters.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scope<'a> {

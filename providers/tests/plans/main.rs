@@ -7,6 +7,8 @@ mod aws_model;
 mod aws_situations;
 mod aws_wish;
 mod endpoint_model;
+mod hetzner;
+mod hetzner_wish;
 mod pool_situations;
 mod situation;
 mod webhook;
