@@ -71,7 +71,7 @@ impl Http {
     /// For calls below `base`; of answers at most `longest` bytes are read.
     pub(crate) fn new(
         base: &Url,
-        token: Option<&str>,
+        token: Option<String>,
         timeouts: Timeouts,
         longest: usize,
     ) -> Result<Self, HttpError> {
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn nobody_sees_the_token() {
         let url = base("http://lb.example", "spec.x.tokenSecret").unwrap();
-        let http = Http::new(&url, Some("s3cret\n"), Timeouts::default(), 1).unwrap();
+        let http = Http::new(&url, Some("s3cret\n".into()), Timeouts::default(), 1).unwrap();
         let debug = format!("{http:?} {:?}", http.client);
         assert!(!debug.contains("s3cret"), "{debug}");
         assert_eq!(http.without_token(b"bad token s3cret".to_vec()), b"bad token [token]");

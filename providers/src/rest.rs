@@ -77,7 +77,7 @@ impl Rest {
         limited: bool,
     ) -> Result<Self, HttpError> {
         let base = base(url, terms.secret)?;
-        let http = Http::new(&base, token, timeouts, terms.longest)?;
+        let http = Http::new(&base, token.map(ToOwned::to_owned), timeouts, terms.longest)?;
         let bucket = Mutex::new(Bucket::new(terms.rate, Instant::now()));
         Ok(Self { terms, base, http, bucket, calls: Mutex::default(), limited })
     }

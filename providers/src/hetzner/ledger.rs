@@ -72,12 +72,12 @@ impl Ledger {
             }
         }
         for (uid, observed) in found {
-            if !self.entries.contains_key(&uid) {
+            self.entries.entry(uid).or_insert_with_key(|uid| {
                 if !first {
                     differ.insert(uid.clone());
                 }
-                self.entries.insert(uid, Entry { observed, ..Entry::default() });
-            }
+                Entry { observed, ..Entry::default() }
+            });
         }
         differ
     }

@@ -27,7 +27,7 @@ pub(super) struct Endpoint {
 impl Endpoint {
     pub(super) fn new(
         parameters: &WebhookParameters,
-        token: Option<&str>,
+        token: Option<String>,
         timeouts: Timeouts,
     ) -> Result<Self, WebhookError> {
         let mut base = base(&parameters.url, "spec.webhook.tokenSecret")?;
@@ -101,7 +101,7 @@ mod tests {
 
     fn endpoint(url: &str, token: Option<&str>) -> Result<Endpoint, WebhookError> {
         let parameters = WebhookParameters { url: url.into(), token_secret: None };
-        Endpoint::new(&parameters, token, Timeouts::default())
+        Endpoint::new(&parameters, token.map(ToOwned::to_owned), Timeouts::default())
     }
 
     fn owner(uid: &str) -> Owner {

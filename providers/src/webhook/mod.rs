@@ -71,7 +71,7 @@ impl WebhookProvider {
         token: Option<String>,
         timeouts: Timeouts,
     ) -> Result<Self, WebhookError> {
-        Ok(Self { endpoint: Endpoint::new(parameters, token.as_deref(), timeouts)? })
+        Ok(Self { endpoint: Endpoint::new(parameters, token, timeouts)? })
     }
 }
 

@@ -12,7 +12,7 @@ mod rig;
 mod settle;
 
 pub use case::Case;
-pub use rig::{Call, Foreign, Rig, Thing, Trouble, Which, owner};
+pub use rig::{Call, Damages, Foreign, Rig, Thing, Trouble, Which, owner};
 pub use settle::{pass, seen_anew, settle};
 
 use anyhow::Result;

@@ -50,6 +50,9 @@ pub enum Which {
     Changes,
 }
 
+/// What can happen behind our back, by what that is.
+pub type Damages<R> = Vec<(&'static str, fn(&R))>;
+
 /// In how far something is not the Service's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
@@ -135,7 +138,7 @@ pub trait Rig: Sized {
 
     /// What can happen behind our back to a Service that has what [`Rig::life`] begins with.
     #[must_use]
-    fn damages() -> Vec<(&'static str, fn(&Self))> {
+    fn damages() -> Damages<Self> {
         Vec::new()
     }
 }

@@ -10,7 +10,7 @@ use penstock_providers::{
 use penstock_tests::{
     aws_endpoint::{ACCESS_KEY, AwsEndpoint, Fault, REGION, Tags, VPC, is_reading},
     certificate::certificates,
-    provider_contract::{Call, Foreign, Rig, Thing, Trouble, Which, owner, settle},
+    provider_contract::{Call, Damages, Foreign, Rig, Thing, Trouble, Which, owner, settle},
 };
 
 struct AwsRig(AwsEndpoint);
@@ -227,7 +227,7 @@ impl Rig for AwsRig {
         Ok(wanted)
     }
 
-    fn damages() -> Vec<(&'static str, fn(&Self))> {
+    fn damages() -> Damages<Self> {
         vec![
             ("the balancer is gone", |rig| {
                 let mut store = rig.0.store();

@@ -9,10 +9,10 @@ use penstock_providers::{
 };
 use penstock_tests::{
     hetzner_endpoint::{Balancer, Fault, HetznerEndpoint},
-    provider_contract::{Call, Foreign, Rig, Thing, Trouble, Which, owner, settle},
+    provider_contract::{Call, Damages, Foreign, Rig, Thing, Trouble, Which, owner, settle},
 };
 
-struct HetznerRig(HetznerEndpoint);
+pub(crate) struct HetznerRig(HetznerEndpoint);
 
 const UID: &str = "penstock.dev/service-uid";
 const OTHERS: &str = "balancer of another Service under our name";
@@ -70,6 +70,12 @@ impl HetznerRig {
             Foreign::Nobodys => balancer.labels.clear(),
         }
         balancer.id
+    }
+}
+
+impl HetznerRig {
+    pub(crate) fn lose_service(&self) {
+        damage(self, |balancer| balancer.services.clear());
     }
 }
 
@@ -226,10 +232,10 @@ impl Rig for HetznerRig {
         Ok(wanted)
     }
 
-    fn damages() -> Vec<(&'static str, fn(&Self))> {
+    fn damages() -> Damages<Self> {
         vec![
             ("the balancer is gone", |rig| rig.0.store().balancers.clear()),
-            ("a service is gone", |rig| damage(rig, |b| b.services.clear())),
+            ("a service is gone", Self::lose_service),
             ("a target is gone", |rig| damage(rig, |b| drop(b.targets.pop()))),
             ("another NodePort", |rig| damage(rig, |b| b.services[0].destination_port = 1)),
             ("another size", |rig| damage(rig, |b| b.load_balancer_type = "lb21".into())),

@@ -4,6 +4,7 @@
 
 mod aws;
 mod checklist;
+mod flawed;
 mod hetzner;
 mod pool;
 mod webhook;

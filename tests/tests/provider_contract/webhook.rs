@@ -8,7 +8,7 @@ use penstock_providers::{
     webhook::{Timeouts, WebhookProvider},
 };
 use penstock_tests::{
-    provider_contract::{Call, Case, Rig, Thing, Trouble, Which, settle},
+    provider_contract::{Call, Case, Damages, Rig, Thing, Trouble, Which, settle},
     webhook_endpoint::{Fault, WebhookEndpoint},
 };
 
@@ -148,7 +148,7 @@ impl Rig for WebhookRig {
         Ok((self.provider_of(secret), secret))
     }
 
-    fn damages() -> Vec<(&'static str, fn(&Self))> {
+    fn damages() -> Damages<Self> {
         vec![
             ("the balancer is gone", |rig| rig.0.store().balancers.clear()),
             ("a node is gone", |rig| {
