@@ -9,7 +9,7 @@ use anyhow::Result;
 use penstock_crds::{HETZNER_PREFIX, HetznerParameters};
 use penstock_model::{Family, Protocol};
 use penstock_providers::{
-    Desired, FamilyNeed, Frontend, Provider, ProviderError, Sweep, Target,
+    Certificate, Desired, FamilyNeed, Frontend, Provider, ProviderError, Sweep, Target,
     hetzner::{HetznerAccount, HetznerProvider},
 };
 use penstock_tests::{
@@ -62,7 +62,7 @@ async fn each_change_costs_the_calls_of_its_steps_and_idle_costs_none() -> Resul
     };
     let mut wanted = desired();
     settle(&provider, &me, Some(&wanted)).await?;
-    assert_eq!(cost(), ["GET load_balancers", "POST load_balancers", "GET actions"]);
+    assert_eq!(cost(), ["GET load_balancers", "GET certificates", "POST load_balancers", "GET actions"]);
     settle(&provider, &owner("u2"), Some(&wanted)).await?;
     assert_eq!(cost(), ["POST load_balancers", "GET actions"], "the first list was for all");
     settle(&provider, &me, Some(&wanted)).await?;
@@ -107,7 +107,7 @@ async fn where_servers_are_labelled_a_node_costs_no_call() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_restart_with_a_thousand_services_is_twenty_lists_and_a_sweep_as_many() -> Result<()> {
+async fn a_restart_with_a_thousand_services_is_21_lists_and_a_sweep_as_many() -> Result<()> {
     let endpoint = HetznerEndpoint::start().await?;
     let parameters = parameters(&endpoint);
     settle(&provider(&parameters), &owner("u0"), Some(&desired())).await?;
@@ -127,11 +127,13 @@ async fn a_restart_with_a_thousand_services_is_twenty_lists_and_a_sweep_as_many(
         let observed = fresh.observe(&owner(&format!("u{number}"))).await?;
         assert_eq!(observed.balancers.len(), 1);
     }
-    assert_eq!(endpoint.store().since(before), ["GET load_balancers"; 20]);
+    let lists = endpoint.store().since(before);
+    assert_eq!(lists[..20], ["GET load_balancers"; 20]);
+    assert_eq!(lists[20..], ["GET certificates"]);
     endpoint.store().balancers.remove(&10_500);
     let Sweep::Of(differ) = fresh.sweep().await? else { panic!("each") };
     assert_eq!(differ, ["u500".to_owned()].into());
-    assert_eq!(endpoint.store().calls.len() - before, 40);
+    assert_eq!(endpoint.store().calls.len() - before, 42);
     Ok(())
 }
 
@@ -156,6 +158,43 @@ async fn many_that_wait_for_actions_ask_together() -> Result<()> {
     let polls = calls.iter().filter(|name| *name == "GET actions").count();
     assert_eq!(calls.len() - polls, 20, "one creation each");
     assert!(polls < 60, "alone each would ask three times: {polls}");
+    Ok(())
+}
+
+fn certificate(name: &str) -> Certificate {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let data = [("tls.crt", made.cert.pem()), ("tls.key", made.signing_key.serialize_pem())];
+    let data = data.map(|(key, pem)| (key.to_owned(), k8s_openapi::ByteString(pem.into_bytes())));
+    let secret = k8s_openapi::api::core::v1::Secret { data: Some(data.into()), ..Default::default() };
+    Certificate::of(&secret, k8s_openapi::jiff::Timestamp::now()).unwrap()
+}
+
+#[tokio::test]
+async fn a_certificate_from_a_secret_is_uploaded_replaced_and_taken_away() -> Result<()> {
+    let faults = [Fault::BrokenAfter, Fault::BrokenBefore, Fault::Committed(504, "timeout".into())];
+    for fault in std::iter::once(None).chain(faults.into_iter().map(Some)) {
+        let endpoint = HetznerEndpoint::start().await?;
+        let (provider, me) = (provider(&parameters(&endpoint)), owner("u1"));
+        let with = |name: &str| Desired { certificate: Some(certificate(name)), ..desired() };
+        let certificates = || -> Vec<u64> {
+            let store = endpoint.store();
+            let services = store.balancers.values().flat_map(|balancer| &balancer.services);
+            assert!(services.clone().all(|service| service.protocol == "https"));
+            services.filter_map(|s| s.http.as_ref()).flat_map(|http| http.certificates.clone()).collect()
+        };
+        for name in ["a.example", "b.example"] {
+            fault.iter().for_each(|fault| endpoint.store().fail("POST certificates", 1, fault.clone()));
+            settle(&provider, &me, Some(&with(name))).await?;
+            let held: Vec<u64> = endpoint.store().uploaded.keys().copied().collect();
+            assert_eq!((held.len(), certificates()), (1, vec![held[0]; 2]), "{fault:?}");
+        }
+        assert!(!format!("{:?} {provider:?}", endpoint.store().calls).contains("PRIVATE KEY"));
+        settle(&provider, &me, Some(&desired())).await?;
+        assert!(endpoint.store().uploaded.is_empty());
+        settle(&provider, &me, Some(&with("c.example"))).await?;
+        settle(&provider, &me, None).await?;
+        assert!(endpoint.store().uploaded.is_empty() && endpoint.store().balancers.is_empty());
+    }
     Ok(())
 }
 
@@ -221,7 +260,7 @@ async fn when_no_request_is_left_nobody_asks_on() -> Result<()> {
     endpoint.store().remaining = Some(1);
     let failed = pass(&provider, &me, Some(&desired())).await.unwrap_err();
     assert!(matches!(failed, ProviderError::Throttled(_)), "{failed:?}");
-    assert_eq!(endpoint.store().since(0), ["GET load_balancers", "POST load_balancers rate_limit_exceeded"]);
+    assert_eq!(endpoint.store().since(0), ["GET load_balancers", "GET certificates rate_limit_exceeded"]);
     endpoint.store().remaining = None;
     settle(&provider, &me, Some(&desired())).await?;
     assert_eq!(endpoint.store().balancers.len(), 1);

@@ -114,7 +114,10 @@ async fn a_service_lives_with_as_few_calls_as_there_can_be_and_leaves_nothing() 
     };
     lab.fixture.eventually("web", both).await?;
     lab.settled("web").await?;
-    assert_eq!(lab.hetzner.store().since(0), ["GET load_balancers", "POST load_balancers", "GET actions"]);
+    assert_eq!(
+        lab.hetzner.store().since(0),
+        ["GET load_balancers", "GET certificates", "POST load_balancers", "GET actions"]
+    );
 
     // A restart asks nothing: what happens next is one list and the change.
     lab.fixture.stop_operator().await?;
@@ -123,7 +126,10 @@ async fn a_service_lives_with_as_few_calls_as_there_can_be_and_leaves_nothing() 
     lab.node(2).await?;
     lab.has("both nodes", |store| targets(store) == 2).await?;
     lab.settled("web").await?;
-    assert_eq!(lab.hetzner.store().since(before), ["GET load_balancers", "POST add_target", "GET actions"]);
+    assert_eq!(
+        lab.hetzner.store().since(before),
+        ["GET load_balancers", "GET certificates", "POST add_target", "GET actions"]
+    );
 
     let other = json!([{"port": 8080, "nodePort": 30081}]);
     lab.fixture.change("web", json!({"spec": {"ports": other}})).await?;

@@ -70,4 +70,13 @@ pub enum Action {
     Delete {
         balancer: u64,
     },
+    /// The certificate itself, and its key, are handed to who carries it out.
+    UploadCertificate {
+        name: String,
+        labels: Pairs,
+        fingerprint: String,
+    },
+    DeleteCertificate {
+        certificate: u64,
+    },
 }

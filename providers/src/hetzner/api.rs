@@ -10,12 +10,12 @@ use super::{
     error::HetznerError,
     failure::Failure,
     labels,
-    observed::{Balancer, Observed},
+    observed::{Balancer, Observed, OwnCertificate},
     spec::BalancerSpec,
-    wire::{self, Actions, Begun, One, Page},
+    wire::{self, Actions, Begun, CertificatePage, One, Page},
 };
 use crate::{
-    ProviderError, Timeouts,
+    Certificate, ProviderError, Timeouts,
     http::Received,
     polling::{Polling, State},
     reading::Pairs,
@@ -103,6 +103,47 @@ impl Api {
         Ok(all)
     }
 
+    /// The same of certificates.
+    async fn certificates(&self, query: (&str, String)) -> Result<Vec<OwnCertificate>, ProviderError> {
+        const CALL: &str = "GET certificates";
+        let (mut all, mut next) = (Vec::new(), Some(1));
+        while let Some(page) = next {
+            let query = [query.clone(), ("page", page.to_string()), ("per_page", PAGE.to_owned())];
+            let path = &["certificates"];
+            let question = Question { name: CALL, method: Method::GET, path, query: &query, body: None };
+            let answer = self.ask(question).await.map_err(|refusal| refusal.into_error(CALL))?;
+            let found: CertificatePage = answer.read(TERMS.cloud, CALL)?;
+            next = found.next().filter(|number| *number > page);
+            all.extend(found.certificates);
+        }
+        Ok(all)
+    }
+
+    pub(super) async fn certificate_named(
+        &self,
+        name: &str,
+    ) -> Result<Option<OwnCertificate>, ProviderError> {
+        Ok(self.certificates(("name", name.to_owned())).await?.pop())
+    }
+
+    pub(super) async fn upload(&self, name: &str, labels: &Pairs, of: &Certificate) -> Result<(), Refusal> {
+        let chain = format!("{}{}", of.leaf_pem(), of.issuers_pem().unwrap_or_default());
+        let fields = json!({"name": name, "type": "uploaded", "labels": labels, "certificate": chain,
+            "private_key": of.key_pem()});
+        let body = body(&fields).map_err(Refusal::Error)?;
+        let path = &["certificates"];
+        let question = Question { name: "POST certificates", method: Method::POST, path, query: &[], body };
+        self.ask(question).await.map(|_| ())
+    }
+
+    pub(super) async fn delete_certificate(&self, id: u64) -> Result<(), Refusal> {
+        let id = id.to_string();
+        let path = &["certificates", &id];
+        let name = "DELETE certificate";
+        let question = Question { name, method: Method::DELETE, path, query: &[], body: None };
+        self.ask(question).await.map(|_| ())
+    }
+
     /// All that carries this cluster's name, by the UID of its Service.
     pub(super) async fn survey(
         &self,
@@ -115,6 +156,12 @@ impl Api {
                 found.entry(uid).or_default().balancers.push(balancer);
             }
         }
+        for certificate in self.certificates(("label_selector", labels::of_cluster(parameters))).await? {
+            let uid = labels::owner_uid(&certificate.labels, &parameters.cluster_name).map(ToOwned::to_owned);
+            if let Some(uid) = uid {
+                found.entry(uid).or_default().certificates.push(certificate);
+            }
+        }
         Ok(found)
     }
 
@@ -125,7 +172,8 @@ impl Api {
         uid: &str,
     ) -> Result<Observed, ProviderError> {
         let selector = labels::of_service(parameters, uid);
-        Ok(Observed { balancers: self.list(("label_selector", selector)).await? })
+        let balancers = self.list(("label_selector", selector.clone())).await?;
+        Ok(Observed { balancers, certificates: self.certificates(("label_selector", selector)).await? })
     }
 
     pub(super) async fn named(&self, name: &str) -> Result<Option<Balancer>, ProviderError> {

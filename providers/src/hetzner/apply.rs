@@ -11,13 +11,14 @@ use super::{
     spec::BalancerSpec,
     wire::{self, Begun},
 };
-use crate::{Owner, ProviderError, reading::Pairs};
+use crate::{Certificate, Owner, ProviderError, reading::Pairs};
 
 /// Carries out the steps of one Service.
 pub(super) struct Applier<'a> {
     pub(super) api: &'a Api,
     pub(super) parameters: &'a HetznerParameters,
     pub(super) owner: &'a Owner,
+    pub(super) certificate: Option<&'a Certificate>,
 }
 
 /// What a creation was answered.
@@ -50,6 +51,15 @@ impl Applier<'_> {
         match action {
             Action::Create { .. } => Ok(()),
             Action::Adopt { balancer, labels } => self.adopt(*balancer, labels).await,
+            Action::UploadCertificate { name, labels, fingerprint } => {
+                self.upload(name, labels, fingerprint).await
+            }
+            Action::DeleteCertificate { certificate } => {
+                match self.api.delete_certificate(*certificate).await {
+                    Err(Refusal::Said(failure)) if failure.is_not_found() => Ok(()),
+                    answer => answer.map_err(|refusal| refusal.into_error("DELETE certificate")),
+                }
+            }
             Action::Update { balancer, name, labels } => self.api.update(*balancer, Some(name), labels).await,
             Action::Delete { balancer } => match self.api.delete(*balancer).await {
                 // What is gone is gone.
@@ -60,6 +70,21 @@ impl Applier<'_> {
                 Some((balancer, name, fields)) => self.api.act(balancer, name, fields).await,
                 None => Ok(()),
             },
+        }
+    }
+
+    async fn upload(&self, name: &str, ours: &Pairs, fingerprint: &str) -> Result<(), ProviderError> {
+        let handed = self.certificate.filter(|certificate| certificate.fingerprint() == fingerprint);
+        let other = || ProviderError::Conflict("the Secret has another certificate by now".to_owned());
+        match self.api.upload(name, ours, handed.ok_or_else(other)?).await {
+            Err(Refusal::Said(failure)) if failure.is_duplicate() => {
+                if let Some(found) = self.api.certificate_named(name).await? {
+                    let what = format!("certificate {name:?}, which has its name,");
+                    labels::check(&found.labels, self.parameters, self.owner, &what)?;
+                }
+                Err(failure.into_error("POST certificates"))
+            }
+            answer => answer.map_err(|refusal| refusal.into_error("POST certificates")),
         }
     }
 
@@ -110,8 +135,11 @@ fn call(action: &Action) -> Option<(u64, &'static str, Value)> {
         Action::RemoveTarget { balancer, target } => {
             (*balancer, "POST remove_target", wire::target_to_remove(target))
         }
-        Action::Create { .. } | Action::Adopt { .. } | Action::Update { .. } | Action::Delete { .. } => {
-            return None;
-        }
+        Action::Create { .. }
+        | Action::Adopt { .. }
+        | Action::Update { .. }
+        | Action::Delete { .. }
+        | Action::UploadCertificate { .. }
+        | Action::DeleteCertificate { .. } => return None,
     })
 }

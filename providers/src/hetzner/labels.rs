@@ -15,6 +15,8 @@ pub(super) const SERVICE_UID: &str = "penstock.dev/service-uid";
 /// The name that the Service's status shows instead of addresses. It stands here so that what exists says all that the
 /// status needs.
 pub(super) const HOSTNAME: &str = "penstock.dev/hostname";
+/// The beginning of the fingerprint of a certificate: a value has at most 63 characters.
+pub(super) const FINGERPRINT: &str = "penstock.dev/certificate";
 /// Of Hetzner's own controller: what carries it is that one's.
 const FOREIGN: &str = "hcloud-ccm/service-uid";
 
@@ -27,6 +29,11 @@ pub(super) fn ownership(parameters: &HetznerParameters, owner: &Owner) -> Pairs 
         pair(SERVICE, &owner.service.name),
         pair(SERVICE_UID, &owner.uid),
     ])
+}
+
+/// As much of a fingerprint as a label has room for, and more than enough.
+pub(super) fn short(fingerprint: &str) -> &str {
+    fingerprint.get(..40).unwrap_or(fingerprint)
 }
 
 /// All that is this cluster's.

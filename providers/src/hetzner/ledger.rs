@@ -127,7 +127,7 @@ mod tests {
             services: vec![],
             targets: BTreeSet::new(),
         };
-        Observed { balancers: vec![balancer] }
+        Observed { balancers: vec![balancer], ..Observed::default() }
     }
 
     fn survey(all: &[(&str, u64)]) -> BTreeMap<String, Observed> {

@@ -31,7 +31,7 @@ mod wire;
 pub use account::HetznerAccount;
 pub use action::Action;
 pub use error::HetznerError;
-pub use observed::{Balancer, Network, Observed};
+pub use observed::{Balancer, Network, Observed, OwnCertificate};
 pub use provider::HetznerProvider;
 pub use spec::{
     Algorithm, BalancerSpec, CheckProtocol, HealthCheck, HttpCheck, HttpSpec, Place, Protocol, ServiceSpec,

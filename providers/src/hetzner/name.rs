@@ -12,6 +12,11 @@ pub(super) fn balancer(parameters: &HetznerParameters, owner: &Owner) -> String 
     format!("k8s-{}-{}-{hash}", short(&owner.service.namespace), short(&owner.service.name))
 }
 
+/// `k8s-NAMESPACE-NAME-HASH-FINGERPRINT`.
+pub(super) fn certificate(parameters: &HetznerParameters, owner: &Owner, fingerprint: &str) -> String {
+    format!("{}-{}", balancer(parameters, owner), fingerprint.get(..8).unwrap_or(fingerprint))
+}
+
 fn short(text: &str) -> String {
     let plain: String = text.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
     if plain.is_empty() { "x".to_owned() } else { plain }

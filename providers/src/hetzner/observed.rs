@@ -19,6 +19,20 @@ pub struct Observed {
     /// Never more than one, unless somebody copied labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub balancers: Vec<Balancer>,
+    /// Uploaded from the Secret that the Service names; two while one takes the place of the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<OwnCertificate>,
+}
+
+/// A certificate that was uploaded for the Service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnCertificate {
+    /// Its identity.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Ours, with the beginning of its fingerprint.
+    pub labels: Pairs,
 }
 
 /// A balancer.
@@ -87,7 +101,15 @@ impl Observed {
         parameters: &HetznerParameters,
         owner: &Owner,
     ) -> Result<(), ProviderError> {
-        self.balancers.iter().try_for_each(|b| labels::check(&b.labels, parameters, owner, &b.place()))
+        self.balancers.iter().try_for_each(|b| labels::check(&b.labels, parameters, owner, &b.place()))?;
+        self.certificates.iter().try_for_each(|certificate| {
+            labels::check(
+                &certificate.labels,
+                parameters,
+                owner,
+                &format!("certificate {:?}", certificate.name),
+            )
+        })
     }
 
     /// Somebody may switch a protection off by hand so that we can go on, and an address may come later than a balancer.
@@ -103,10 +125,10 @@ impl Observed {
             addresses: if hostname.is_some() { Vec::new() } else { balancer.reachable() },
             hostname,
             ip_mode: IpMode::Proxy,
-            resources: vec![ProviderResource {
-                kind: "LoadBalancer".to_owned(),
-                id: balancer.id.to_string(),
-            }],
+            resources: std::iter::once(("LoadBalancer", balancer.id))
+                .chain(self.certificates.iter().map(|certificate| ("Certificate", certificate.id)))
+                .map(|(kind, id)| ProviderResource { kind: kind.to_owned(), id: id.to_string() })
+                .collect(),
             ..Built::default()
         }
     }
@@ -117,7 +139,10 @@ impl Observed {
             Action::Create { .. } => self.balancers.extend(made),
             Action::Delete { balancer } => self.balancers.retain(|b| b.id != *balancer),
             // What it is made of has to be looked at.
-            Action::Adopt { .. } => {}
+            Action::Adopt { .. } | Action::UploadCertificate { .. } => {}
+            Action::DeleteCertificate { certificate } => {
+                self.certificates.retain(|held| held.id != *certificate);
+            }
             Action::Update { balancer, .. }
             | Action::ChangeType { balancer, .. }
             | Action::ChangeAlgorithm { balancer, .. }
@@ -168,7 +193,11 @@ impl Balancer {
             }
             Action::AddTarget { target, .. } => drop(self.targets.insert(target.clone())),
             Action::RemoveTarget { target, .. } => self.targets.retain(|held| !held.is_same(target)),
-            Action::Create { .. } | Action::Adopt { .. } | Action::Delete { .. } => {}
+            Action::Create { .. }
+            | Action::Adopt { .. }
+            | Action::Delete { .. }
+            | Action::UploadCertificate { .. }
+            | Action::DeleteCertificate { .. } => {}
         }
     }
 }

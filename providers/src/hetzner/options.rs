@@ -1,7 +1,7 @@
 //! What annotations ask of a balancer: those of Hetzner's own controller, with its meaning. What is unknown, malformed or
 //! contradicts something else is refused; nothing is silently left out.
 
-use penstock_crds::HetznerParameters;
+use penstock_crds::{HetznerParameters, TLS_SECRET};
 
 use super::{
     labels,
@@ -59,7 +59,7 @@ impl Options {
     pub(super) fn read(parameters: &HetznerParameters, desired: &Desired) -> Result<Self, ProviderError> {
         let mut reading = read(parameters, &desired.options);
         let protocols = [("tcp", Protocol::Tcp), ("http", Protocol::Http), ("https", Protocol::Https)];
-        let protocol = reading.take("protocol").map_or(Ok(Protocol::Tcp), |t| t.one_of(&protocols))?;
+        let protocol = protocol(&mut reading, &protocols, desired)?;
         let algorithms =
             [("round_robin", Algorithm::RoundRobin), ("least_connections", Algorithm::LeastConnections)];
         let (use_private_ip, public) = interfaces(&mut reading, parameters)?;
@@ -73,7 +73,7 @@ impl Options {
                 .take("algorithm-type")
                 .map_or(Ok(Algorithm::RoundRobin), |t| t.one_of(&algorithms))?,
             proxy_protocol: flag(&mut reading, "uses-proxyprotocol")?,
-            certificates: certificates(&mut reading, protocol)?,
+            certificates: certificates(&mut reading, protocol, desired)?,
             redirect: redirect(&mut reading, protocol, desired)?,
             sticky: sticky(&mut reading, protocol)?,
             // Read by the operator, which leaves out the nodes that do not have them.
@@ -190,11 +190,35 @@ fn interfaces(
     }
 }
 
-fn certificates(reading: &mut Reading<'_>, protocol: Protocol) -> Result<Vec<u64>, ProviderError> {
+/// A certificate from a Secret makes it https, unless something else is said.
+fn protocol(
+    reading: &mut Reading<'_>,
+    known: &[(&str, Protocol)],
+    desired: &Desired,
+) -> Result<Protocol, ProviderError> {
+    let secret = desired.certificate.is_some();
+    match reading.take("protocol").map(|text| text.one_of(known).map(|said| (text, said))).transpose()? {
+        Some((text, Protocol::Tcp | Protocol::Http)) if secret && !text.is_of_class() => Err(text
+            .refuse(format!("does without the certificate of {TLS_SECRET}: set it to https, or remove one"))),
+        _ if secret => Ok(Protocol::Https),
+        said => Ok(said.map_or(Protocol::Tcp, |(_, said)| said)),
+    }
+}
+
+fn certificates(
+    reading: &mut Reading<'_>,
+    protocol: Protocol,
+    desired: &Desired,
+) -> Result<Vec<u64>, ProviderError> {
     match (reading.take("http-certificates"), protocol) {
+        (Some(text), _) if desired.certificate.is_some() && !text.is_of_class() => {
+            Err(text
+                .refuse(format!("is one certificate and {TLS_SECRET} names another: remove one of the two")))
+        }
+        (_, Protocol::Https) if desired.certificate.is_some() => Ok(Vec::new()),
         (Some(text), Protocol::Https) => ids(text),
         (None, Protocol::Https) => Err(ProviderError::refused(
-            "https needs a certificate: set the annotation http-certificates to its ID, or protocol to tcp or http",
+            "https needs a certificate: set the annotation http-certificates to its ID or penstock.dev/tls-secret to a Secret, or protocol to tcp or http",
         )),
         (Some(text), _) if !text.is_of_class() => {
             Err(text.refuse("is for protocol https only: set the protocol, or remove it"))

@@ -8,13 +8,13 @@ use penstock_crds::{HETZNER_ADOPT, HetznerParameters};
 use super::{
     action::Action,
     change::changes,
-    labels,
-    observed::{Balancer, Observed},
+    labels, name,
+    observed::{Balancer, Observed, OwnCertificate},
     options::Options,
     spec::BalancerSpec,
     wanted::Scope,
 };
-use crate::{Desired, Owner, Plan, ProviderError, Risk, Step};
+use crate::{Certificate, Desired, Owner, Plan, ProviderError, Risk, Step};
 
 /// When to look again for an address.
 const UNADDRESSED: Duration = Duration::from_secs(2);
@@ -30,11 +30,16 @@ pub(super) fn plan(
 ) -> Result<Plan<Action>, ProviderError> {
     observed.check_owned(parameters, owner)?;
     let current = only(observed)?;
-    let Some(desired) = desired else { return removal(current) };
+    let Some(desired) = desired else { return removal(current, observed) };
     let options = Options::read(parameters, desired)?;
-    let scope = Scope { parameters, owner, desired, options: &options };
+    let own = desired.certificate.as_ref().map(|wanted| (wanted, uploaded(observed, wanted.fingerprint())));
+    let certificate = own.and_then(|(_, found)| found.map(|found| found.id));
+    let scope = Scope { parameters, owner, desired, options: &options, certificate };
     let wanted = scope.wanted(current)?;
-    let steps = match (options.adopt, current) {
+    if let Some((certificate, None)) = own {
+        return Ok(Plan { steps: vec![upload(&scope, certificate)] });
+    }
+    let mut steps = match (options.adopt, current) {
         (Some(id), None) => vec![adoption(&scope, id)],
         (Some(id), Some(balancer)) if balancer.id != id => {
             return Err(ProviderError::refused(format!(
@@ -43,15 +48,36 @@ pub(super) fn plan(
             )));
         }
         (None, None) => vec![creation(wanted)],
-        (_, Some(balancer)) => {
-            let steps = changes(balancer, &wanted)?;
-            if steps.is_empty() && balancer.reachable().is_empty() {
-                return Err(ProviderError::Pending(UNADDRESSED));
-            }
-            steps
-        }
+        (_, Some(balancer)) => changes(balancer, &wanted)?,
     };
+    let left = observed.certificates.iter().filter(|held| Some(held.id) != certificate);
+    steps.extend(left.map(forget));
+    if steps.is_empty() && current.is_some_and(|balancer| balancer.reachable().is_empty()) {
+        return Err(ProviderError::Pending(UNADDRESSED));
+    }
     Ok(Plan { steps })
+}
+
+fn uploaded<'a>(observed: &'a Observed, fingerprint: &str) -> Option<&'a OwnCertificate> {
+    let fits = |held: &&OwnCertificate| {
+        held.labels.get(labels::FINGERPRINT).is_some_and(|said| said == labels::short(fingerprint))
+    };
+    observed.certificates.iter().find(fits)
+}
+
+/// Alone in its plan: what refers to it needs its identity.
+fn upload(scope: &Scope<'_>, certificate: &Certificate) -> Step<Action> {
+    let fingerprint = certificate.fingerprint().to_owned();
+    let mut labels = labels::ownership(scope.parameters, scope.owner);
+    labels.insert(labels::FINGERPRINT.to_owned(), labels::short(&fingerprint).to_owned());
+    let name = name::certificate(scope.parameters, scope.owner, &fingerprint);
+    let reason = format!("the certificate of Secret {} is not at Hetzner yet", certificate.secret());
+    step(Action::UploadCertificate { name, labels, fingerprint }, reason, Risk::Safe)
+}
+
+fn forget(held: &OwnCertificate) -> Step<Action> {
+    let reason = format!("certificate {:?} is not needed any longer", held.name);
+    step(Action::DeleteCertificate { certificate: held.id }, reason, Risk::Safe)
 }
 
 pub(super) fn step(action: Action, reason: impl Into<String>, risk: Risk) -> Step<Action> {
@@ -95,8 +121,9 @@ fn creation(spec: BalancerSpec) -> Step<Action> {
 
 /// # Errors
 /// The balancer is protected: that is somebody's will, and never overridden.
-fn removal(current: Option<&Balancer>) -> Result<Plan<Action>, ProviderError> {
-    let Some(balancer) = current else { return Ok(Plan::empty()) };
+fn removal(current: Option<&Balancer>, observed: &Observed) -> Result<Plan<Action>, ProviderError> {
+    let certificates = observed.certificates.iter().map(forget);
+    let Some(balancer) = current else { return Ok(Plan { steps: certificates.collect() }) };
     if balancer.protected {
         return Err(ProviderError::refused(format!(
             "{} is protected from deletion: switch the protection off at Hetzner if it may go",
@@ -105,5 +132,6 @@ fn removal(current: Option<&Balancer>) -> Result<Plan<Action>, ProviderError> {
     }
     let held: Vec<String> = balancer.addresses.iter().map(ToString::to_string).collect();
     let reason = format!("the Service no longer wants its balancer ({})", held.join(", "));
-    Ok(Plan { steps: vec![step(Action::Delete { balancer: balancer.id }, reason, Risk::Destructive)] })
+    let delete = step(Action::Delete { balancer: balancer.id }, reason, Risk::Destructive);
+    Ok(Plan { steps: std::iter::once(delete).chain(certificates).collect() })
 }

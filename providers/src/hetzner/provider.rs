@@ -49,9 +49,14 @@ impl HetznerProvider {
         Self { parameters: parameters.clone(), account: Arc::clone(&self.account) }
     }
 
-    async fn carry_out(&self, owner: &Owner, action: &Action) -> Result<(), ProviderError> {
+    async fn carry_out(
+        &self,
+        owner: &Owner,
+        action: &Action,
+        certificate: Option<&Certificate>,
+    ) -> Result<(), ProviderError> {
         let Account { api, .. } = self.account.as_ref();
-        let applier = Applier { api, parameters: &self.parameters, owner };
+        let applier = Applier { api, parameters: &self.parameters, owner, certificate };
         if let Action::Create { spec } = action {
             let created = applier.create(spec).await?;
             // From now on it exists, whatever becomes of the rest.
@@ -62,7 +67,10 @@ impl HetznerProvider {
         let mut ledger = self.account.ledger();
         match action {
             // What it is made of, or what address it got there, has to be looked at.
-            Action::Adopt { .. } | Action::AttachToNetwork { .. } | Action::EnablePublicInterface { .. } => {
+            Action::Adopt { .. }
+            | Action::UploadCertificate { .. }
+            | Action::AttachToNetwork { .. }
+            | Action::EnablePublicInterface { .. } => {
                 ledger.take(&owner.uid, action, None);
                 ledger.doubt(&owner.uid);
             }
@@ -115,10 +123,10 @@ impl Provider for HetznerProvider {
         &self,
         owner: &Owner,
         step: &Step<Action>,
-        _certificate: Option<&Certificate>,
+        certificate: Option<&Certificate>,
     ) -> Result<(), ProviderError> {
         self.account.ledger().last(&owner.uid).check_owned(&self.parameters, owner)?;
-        let done = self.carry_out(owner, &step.action).await;
+        let done = self.carry_out(owner, &step.action, certificate).await;
         if done.as_ref().is_err_and(leaves_doubt) {
             self.account.ledger().doubt(&owner.uid);
         }

@@ -41,6 +41,8 @@ pub(super) struct Scope<'a> {
     pub(super) owner: &'a Owner,
     pub(super) desired: &'a Desired,
     pub(super) options: &'a Options,
+    /// The certificate that was uploaded from the Secret that the Service names; none where it names none.
+    pub(super) certificate: Option<u64>,
 }
 
 impl Scope<'_> {
@@ -70,7 +72,7 @@ impl Scope<'_> {
 
     /// What no annotation can give.
     fn check(&self) -> Result<(), ProviderError> {
-        let Desired { request, source_ranges, affinity_seconds, certificate, .. } = self.desired;
+        let Desired { request, source_ranges, affinity_seconds, .. } = self.desired;
         let refuse = |what: &str| Err(ProviderError::refused(what));
         if request.pool.is_some() || !request.addresses.is_empty() {
             return refuse(
@@ -85,11 +87,6 @@ impl Scope<'_> {
         if affinity_seconds.is_some() {
             return refuse(
                 "a balancer of Hetzner has no affinity by address: set spec.sessionAffinity to None, and for http the annotation http-sticky-sessions",
-            );
-        }
-        if certificate.is_some() {
-            return refuse(
-                "provider hetzner does not take certificates from a Secret yet: remove penstock.dev/tls-secret and name an ID in the annotation http-certificates",
             );
         }
         if self.options.adopt.is_some() && !self.parameters.allow_adoption {
@@ -130,7 +127,7 @@ impl Scope<'_> {
         })?;
         let Options { protocol, certificates, redirect, sticky, .. } = self.options;
         let http = HttpSpec {
-            certificates: certificates.iter().copied().collect(),
+            certificates: certificates.iter().copied().chain(self.certificate).collect(),
             redirect_http: *redirect,
             sticky_sessions: *sticky,
         };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     failure::Failure,
-    observed::{Balancer, Network},
+    observed::{Balancer, Network, OwnCertificate},
     spec::{
         Algorithm, BalancerSpec, CheckProtocol, HealthCheck, HttpCheck, HttpSpec, Place, Protocol,
         ServiceSpec, TargetSpec,
@@ -35,6 +35,20 @@ struct Pagination {
 }
 
 impl Page {
+    pub(super) fn next(&self) -> Option<u32> {
+        self.meta.pagination.next_page
+    }
+}
+
+/// A page of certificates.
+#[derive(Deserialize)]
+pub(super) struct CertificatePage {
+    pub(super) certificates: Vec<OwnCertificate>,
+    #[serde(default)]
+    meta: Meta,
+}
+
+impl CertificatePage {
     pub(super) fn next(&self) -> Option<u32> {
         self.meta.pagination.next_page
     }

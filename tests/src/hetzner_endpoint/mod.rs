@@ -3,7 +3,8 @@
 //! that a mistake on one side shows.
 //!
 //! Written by the API's reference, and never compared with the API itself. What it leaves out:
-//! - Everything but load balancers and actions: servers, networks and certificates exist because a test says so.
+//! - Everything but load balancers, actions and uploaded certificates, whose pages are one: servers, networks and other
+//!   certificates exist because a test says so.
 //! - `PUT` of anything but name and labels, reverse DNS, metrics, `change_protection`, prices, `created`, targets of type
 //!   `ip`, and the health of targets.
 //! - Selectors of labels other than `key=value` with commas; sorting; `per_page` of other lists.
@@ -25,5 +26,5 @@ pub use error::Error;
 pub use fault::Fault;
 pub use server::HetznerEndpoint;
 pub use service::Service;
-pub use store::{Call, Store};
+pub use store::{Call, Certificate, Store};
 pub use target::Target;

@@ -107,7 +107,8 @@ async fn answer(
     let status =
         if broken { 0 } else { answered.as_ref().map_or_else(|error| error.status, |(status, _)| *status) };
     let code = answered.as_ref().err().map(|error| error.code.clone());
-    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let mut body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    body.as_object_mut().map(|fields| fields.remove("private_key"));
     store.calls.push(Call { name, status, code, body });
     respond(&store, answered, broken)
 }

@@ -9,7 +9,7 @@ use super::{
     error::Error,
     fault::{Counted, Fault, FaultPlan},
     target::selects,
-    wish::{Creation, Update},
+    wish::{Creation, Update, Upload},
 };
 
 /// In one question.
@@ -28,6 +28,15 @@ pub struct Call {
     pub code: Option<String>,
     /// What was sent.
     pub body: Value,
+}
+
+/// A certificate that was uploaded. Its key is not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the fields of the API
+pub struct Certificate {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub certificate: String,
 }
 
 /// Something that takes its time.
@@ -56,6 +65,8 @@ pub struct Store {
     pub networks: BTreeSet<u64>,
     /// Certificates of the project.
     pub certificates: BTreeSet<u64>,
+    /// Those of them that were uploaded, by identity.
+    pub uploaded: BTreeMap<u64, Certificate>,
     /// Requests, of whatever, until an action has ended; 0: it has when it is answered.
     pub unfinished: u32,
     /// The most balancers.
@@ -84,6 +95,7 @@ impl Asked<'_> {
         match self.path.as_slice() {
             ["load_balancers", _, "actions", verb] => format!("{} {verb}", self.method),
             ["load_balancers", _] => format!("{} load_balancer", self.method),
+            ["certificates", _] => format!("{} certificate", self.method),
             path => format!("{} {}", self.method, path.join("/")),
         }
     }
@@ -150,6 +162,9 @@ impl Store {
             ("GET", ["load_balancers"]) => self.list(asked),
             ("POST", ["load_balancers"]) => self.create(asked.body, action_error),
             ("GET", ["actions"]) => self.list_actions(asked),
+            ("GET", ["certificates"]) => self.list_certificates(asked),
+            ("POST", ["certificates"]) => self.upload(asked.body),
+            ("DELETE", ["certificates", id]) => self.delete_certificate(id.parse().unwrap_or_default()),
             (method, ["load_balancers", id, rest @ ..]) => {
                 let id: u64 = id.parse().map_err(|_| Error::not_found("load balancer"))?;
                 let held = self.balancers.get(&id).cloned();
@@ -190,6 +205,55 @@ impl Store {
         let pagination = json!({"page": page, "per_page": per_page, "previous_page": null, "next_page": next,
             "last_page": last, "total_entries": all.len()});
         Ok((200, Some(json!({"load_balancers": shown, "meta": {"pagination": pagination}}))))
+    }
+
+    /// All on one page.
+    fn list_certificates(&self, asked: &Asked<'_>) -> Answered {
+        let (names, selectors) = (asked.values("name"), asked.values("label_selector"));
+        let fits = |of: &&Certificate| {
+            names.iter().all(|name| of.name == *name) && selectors.iter().all(|s| selects(s, &of.labels))
+        };
+        let shown = |(id, of): (&u64, &Certificate)| {
+            json!({"id": id, "name": of.name, "labels": of.labels, "type": "uploaded",
+                "certificate": of.certificate, "fingerprint": "00:00", "used_by": []})
+        };
+        let found = self.uploaded.iter().filter(|(_, of)| fits(of)).map(shown).collect::<Vec<_>>();
+        Ok((
+            200,
+            Some(json!({"certificates": found, "meta": {"pagination": {"page": 1, "next_page": null}}})),
+        ))
+    }
+
+    fn upload(&mut self, body: &[u8]) -> Answered {
+        let wish: Upload = read(body)?;
+        check_labels(&wish.labels)?;
+        if self.uploaded.values().any(|held| held.name == wish.name) {
+            return Err(Error::new(409, "uniqueness_error", "name is already used"));
+        }
+        let pem = |text: &str, what: &str| text.starts_with("-----BEGIN ") && text.contains(what);
+        if wish.kind != "uploaded"
+            || !pem(&wish.certificate, "CERTIFICATE")
+            || !pem(&wish.private_key, "PRIVATE KEY")
+        {
+            return Err(Error::invalid("certificate", "must be PEM, with its key"));
+        }
+        let id = self.next_id() + 1000;
+        let Upload { name, labels, certificate, .. } = wish;
+        self.certificates.insert(id);
+        self.uploaded.insert(id, Certificate { name, labels, certificate });
+        Ok((201, Some(json!({"certificate": {"id": id}, "action": null}))))
+    }
+
+    fn delete_certificate(&mut self, id: u64) -> Answered {
+        let uses = |service: &super::service::Service| {
+            service.http.as_ref().is_some_and(|http| http.certificates.contains(&id))
+        };
+        if self.balancers.values().flat_map(|balancer| &balancer.services).any(uses) {
+            return Err(Error::new(409, "conflict", "certificate is in use"));
+        }
+        self.certificates.remove(&id);
+        let held = self.uploaded.remove(&id);
+        held.map(|_| (204, None)).ok_or_else(|| Error::not_found("certificate"))
     }
 
     fn list_actions(&self, asked: &Asked<'_>) -> Answered {

@@ -41,6 +41,19 @@ pub(super) struct Update {
     pub(super) labels: Option<BTreeMap<String, String>>,
 }
 
+/// Uploads a certificate.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Upload {
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) certificate: String,
+    pub(super) private_key: String,
+}
+
 /// Changes the size.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
