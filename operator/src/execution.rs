@@ -45,6 +45,10 @@ impl Execution<'_> {
         for _ in 0..ATTEMPTS {
             let observed = self.measured("observe", self.provider.observe(self.owner)).await?;
             let built = self.provider.built(&observed)?;
+            let built = match desired {
+                Some(desired) => self.provider.shown(desired, built),
+                None => built,
+            };
             let before = before.get_or_insert_with(|| built.clone()).clone();
             let plan = self.provider.plan(self.owner, desired, &observed)?;
             let steps = self.consent.allowed(&plan)?;

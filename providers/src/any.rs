@@ -49,6 +49,9 @@ pub trait AnyProvider: Send + Sync {
     /// # Errors
     /// An observation that is not this provider's.
     fn built(&self, observed: &Value) -> Result<Built, ProviderError>;
+
+    /// As [`Provider::shown`].
+    fn shown(&self, desired: &Desired, built: Built) -> Built;
 }
 
 impl<P: Provider> AnyProvider for P {
@@ -93,6 +96,10 @@ impl<P: Provider> AnyProvider for P {
 
     fn built(&self, observed: &Value) -> Result<Built, ProviderError> {
         Ok(Provider::built(self, &observation::<P>(observed)?))
+    }
+
+    fn shown(&self, desired: &Desired, built: Built) -> Built {
+        Provider::shown(self, desired, built)
     }
 }
 

@@ -126,4 +126,9 @@ pub trait Provider: Send + Sync + 'static {
 
     /// What the status should say.
     fn built(&self, observed: &Self::Observed) -> Built;
+
+    /// The same as the Service wants it shown: some ask for a name of their own instead of addresses.
+    fn shown(&self, _desired: &Desired, built: Built) -> Built {
+        built
+    }
 }
