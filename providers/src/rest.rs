@@ -38,6 +38,8 @@ pub(crate) struct Terms {
     pub(crate) rate: (f64, f64),
     /// The time that its limits are for, in seconds.
     pub(crate) window: f64,
+    /// A limit of shorter time beside it, which no header tells: calls at once, and a second from then on.
+    pub(crate) burst: Option<(f64, f64)>,
     /// Of an answer, in bytes.
     pub(crate) longest: usize,
 }
@@ -49,6 +51,7 @@ pub(crate) struct Rest {
     base: Url,
     http: Http,
     bucket: Mutex<Bucket>,
+    burst: Option<Mutex<Bucket>>,
     calls: Mutex<BTreeMap<&'static str, u64>>,
     /// Whether calls wait for their turn.
     limited: bool,
@@ -79,7 +82,8 @@ impl Rest {
         let base = base(url, terms.secret)?;
         let http = Http::new(&base, token.map(ToOwned::to_owned), timeouts, terms.longest)?;
         let bucket = Mutex::new(Bucket::new(terms.rate, Instant::now()));
-        Ok(Self { terms, base, http, bucket, calls: Mutex::default(), limited })
+        let burst = terms.burst.map(|rate| Mutex::new(Bucket::new(rate, Instant::now())));
+        Ok(Self { terms, base, http, bucket, burst, calls: Mutex::default(), limited })
     }
 
     /// Asks when it is its turn.
@@ -87,7 +91,7 @@ impl Rest {
     /// # Errors
     /// [`ProviderError::Retryable`] where there was no answer, or [`ProviderError::Throttled`].
     pub(crate) async fn ask(&self, question: Question<'_>) -> Result<Received, ProviderError> {
-        let wait = self.bucket().take(Instant::now());
+        let wait = self.wait(Instant::now());
         if self.limited && !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
@@ -107,6 +111,13 @@ impl Rest {
             })
         })?;
         self.listen(&received)
+    }
+
+    /// Until both limits allow it.
+    fn wait(&self, now: Instant) -> Duration {
+        let burst =
+            self.burst.as_ref().map(|bucket| bucket.lock().unwrap_or_else(PoisonError::into_inner).take(now));
+        self.bucket().take(now).max(burst.unwrap_or_default())
     }
 
     /// What the answer says of rates.

@@ -39,6 +39,7 @@ static TERMS: Terms = Terms {
     // 3,600 an hour, which may be used at once.
     rate: (3600.0, 1.0),
     window: 3600.0,
+    burst: None,
     // Fifty balancers, each with 30 services and the health of 150 servers.
     longest: 32 * 1024 * 1024,
 };
