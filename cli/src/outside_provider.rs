@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use penstock_crds::{LoadBalancerClassSpec, ProviderKind};
 use penstock_providers::{
-    AnyProvider, ProviderError, aws::AwsProvider, hetzner::HetznerProvider, webhook::WebhookProvider,
+    AnyProvider, ProviderError, aws::AwsProvider, digitalocean::DigitalOceanProvider,
+    hetzner::HetznerProvider, webhook::WebhookProvider,
 };
 
 /// How the provider of a class is made.
@@ -32,6 +33,10 @@ pub fn outside_provider(class: &LoadBalancerClassSpec) -> Result<Arc<dyn AnyProv
             Some(Ok(provider)) => Ok(Arc::new(provider)),
             Some(Err(error)) => Err(ProviderError::refused(error.to_string())),
             None => Err(ProviderError::refused("the class has no spec.hetzner: name its token's Secret")),
+        },
+        (ProviderKind::DigitalOcean, _) => match &class.digitalocean {
+            Some(parameters) => Ok(Arc::new(DigitalOceanProvider::for_planning(parameters)?)),
+            None => Err(ProviderError::refused("the class has no spec.digitalocean: say which region")),
         },
         (ProviderKind::Pool, _) => {
             Err(ProviderError::refused("the provider pool builds nothing outside the cluster"))

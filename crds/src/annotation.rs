@@ -50,3 +50,9 @@ pub const HETZNER_PREFIX: &str = "load-balancer.hetzner.cloud/";
 
 /// Gives an existing load balancer of Hetzner Cloud, named by its ID, to the Service: provider `hetzner` only.
 pub const HETZNER_ADOPT: &str = "penstock.dev/hetzner-adopt-load-balancer-id";
+
+/// The beginning of the keys that DigitalOcean's own controller reads; the provider `digitalocean` reads them too.
+pub const DIGITALOCEAN_PREFIX: &str = "service.beta.kubernetes.io/do-loadbalancer-";
+
+/// Gives an existing load balancer, named by its id, to the Service: provider `digitalocean` only.
+pub const DIGITALOCEAN_ADOPT: &str = "penstock.dev/digitalocean-adopt-load-balancer-id";

@@ -20,8 +20,9 @@ pub use address_range::{AddressRange, AddressRangeError};
 pub use annotation::{
     ADDRESS_POOL, ADDRESS_POOL_METALLB, ADDRESS_POOL_METALLB_OLD, ALLOCATED_FROM, ALLOCATED_FROM_METALLB,
     ALLOCATED_FROM_METALLB_OLD, ALLOW_SHARED_IP, ALLOW_SHARED_IP_METALLB, ALLOW_SHARED_IP_METALLB_OLD,
-    APPROVED_PLAN, AWS_ADOPT, AWS_PREFIX, HETZNER_ADOPT, HETZNER_PREFIX, LOAD_BALANCER_IPS,
-    LOAD_BALANCER_IPS_METALLB, LOAD_BALANCER_IPS_METALLB_OLD, SERVED_BY, TLS_SECRET,
+    APPROVED_PLAN, AWS_ADOPT, AWS_PREFIX, DIGITALOCEAN_ADOPT, DIGITALOCEAN_PREFIX, HETZNER_ADOPT,
+    HETZNER_PREFIX, LOAD_BALANCER_IPS, LOAD_BALANCER_IPS_METALLB, LOAD_BALANCER_IPS_METALLB_OLD, SERVED_BY,
+    TLS_SECRET,
 };
 pub use condition::{ConditionKind, Reason, condition, set_condition};
 pub use external_ip_policy::{
@@ -34,8 +35,8 @@ pub use load_balancer::{
     LoadBalancer, LoadBalancerSpec, LoadBalancerStatus, PendingPlan, PendingStep, ProviderResource,
 };
 pub use load_balancer_class::{
-    Approval, AwsParameters, DriftPolicy, HetznerParameters, LoadBalancerClass, LoadBalancerClassSpec,
-    LoadBalancerClassStatus, PoolParameters, ProviderKind, WebhookParameters,
+    Approval, AwsParameters, DigitalOceanParameters, DriftPolicy, HetznerParameters, LoadBalancerClass,
+    LoadBalancerClassSpec, LoadBalancerClassStatus, PoolParameters, ProviderKind, WebhookParameters,
 };
 
 /// Our API group.

@@ -40,6 +40,8 @@ use serde::{Deserialize, Serialize};
     .message("the provider aws needs spec.aws, and no other provider takes it"))]
 #[x_kube(validation = Rule::new("has(self.hetzner) == (self.provider == 'hetzner')")
     .message("the provider hetzner needs spec.hetzner, and no other provider takes it"))]
+#[x_kube(validation = Rule::new("has(self.digitalocean) == (self.provider == 'digitalocean')")
+    .message("the provider digitalocean needs spec.digitalocean, and no other provider takes it"))]
 pub struct LoadBalancerClassSpec {
     /// Where balancers come from. It cannot be changed: what the old provider built would be orphaned.
     #[x_kube(validation = Rule::new("self == oldSelf")
@@ -69,6 +71,10 @@ pub struct LoadBalancerClassSpec {
     /// For the provider `hetzner`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hetzner: Option<HetznerParameters>,
+
+    /// For the provider `digitalocean`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digitalocean: Option<DigitalOceanParameters>,
 
     /// What happens where a balancer outside the cluster is no longer as it was left.
     #[serde(default, skip_serializing_if = "DriftPolicy::is_repair")]
@@ -117,6 +123,9 @@ pub enum ProviderKind {
     Aws,
     /// Load balancers of Hetzner Cloud.
     Hetzner,
+    /// Load balancers of DigitalOcean.
+    #[serde(rename = "digitalocean")]
+    DigitalOcean,
 }
 
 impl fmt::Display for ProviderKind {
@@ -126,6 +135,7 @@ impl fmt::Display for ProviderKind {
             Self::Webhook => "webhook",
             Self::Aws => "aws",
             Self::Hetzner => "hetzner",
+            Self::DigitalOcean => "digitalocean",
         })
     }
 }
@@ -252,6 +262,59 @@ pub struct HetznerParameters {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(length(max = 30))]
     pub labels: BTreeMap<String, String>,
+}
+
+/// Parameters of the provider `digitalocean`.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DigitalOceanParameters {
+    /// The region that the Droplets are in: `fra1`. It cannot be changed: balancers cannot move.
+    #[schemars(length(max = 32), regex(pattern = "^[a-z0-9]+$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("the region cannot be changed: create another class"))]
+    pub region: String,
+
+    /// Names this cluster in the names of everything that is built: no two clusters of an account may have the same. It
+    /// cannot be changed: what carries the old name would be orphaned.
+    #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z0-9._-]+$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("the name of the cluster cannot be changed: create another class"))]
+    pub cluster_name: String,
+
+    /// The Secret in the operator's namespace whose key `token` is the token of the API.
+    #[schemars(length(min = 1, max = 253))]
+    pub token_secret: String,
+
+    /// Balancers send to all Droplets with this tag, so that a change of nodes costs no call. None: they are told of each
+    /// Droplet, by the `providerID` of its node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255), regex(pattern = "^[A-Za-z0-9_:-]+$"))]
+    pub droplet_tag: Option<String>,
+
+    /// The VPC that new balancers are in; None: the region's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = "^[0-9a-f-]+$"))]
+    pub vpc_uuid: Option<String>,
+
+    /// The project that new balancers are in; None: the account's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = "^[0-9a-f-]+$"))]
+    pub project_id: Option<String>,
+
+    /// Where the API is, if not at `https://api.digitalocean.com`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''")
+        .message("the URL must be http:// or https:// with a host"))]
+    pub endpoint_url: Option<String>,
+
+    /// Services may take balancers that exist and are nobody's, by the annotation
+    /// `penstock.dev/digitalocean-adopt-load-balancer-id`. What a Service took is deleted with it.
+    #[serde(default)]
+    pub allow_adoption: bool,
+
+    /// What annotations `service.beta.kubernetes.io/do-loadbalancer-KEY` say where a Service does not, by KEY.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 64))]
+    pub defaults: BTreeMap<String, String>,
 }
 
 /// Parameters of the provider `pool`.

@@ -54,8 +54,8 @@ pub(crate) fn named_secret(service: &Service) -> Option<&str> {
 /// Whether its balancers can end TLS with a certificate that is handed to it.
 fn takes_certificates(provider: ProviderKind) -> bool {
     match provider {
-        ProviderKind::Aws => true,
-        ProviderKind::Pool | ProviderKind::Webhook | ProviderKind::Hetzner => false,
+        ProviderKind::Aws | ProviderKind::Hetzner | ProviderKind::DigitalOcean => true,
+        ProviderKind::Pool | ProviderKind::Webhook => false,
     }
 }
 

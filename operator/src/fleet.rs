@@ -9,11 +9,13 @@ use std::{
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use penstock_crds::{
-    AwsParameters, HetznerParameters, LoadBalancerClassSpec, ProviderKind, WebhookParameters,
+    AwsParameters, DigitalOceanParameters, HetznerParameters, LoadBalancerClassSpec, ProviderKind,
+    WebhookParameters,
 };
 use penstock_providers::{
     AnyProvider, ProviderError,
     aws::{AwsAccount, AwsProvider, StaticCredentials},
+    digitalocean::{DigitalOceanAccount, DigitalOceanProvider},
     hetzner::{HetznerAccount, HetznerProvider},
     pool::PoolProvider,
     webhook::WebhookProvider,
@@ -44,6 +46,8 @@ pub(crate) struct Fleet {
     accounts: Mutex<HashMap<String, AwsAccount>>,
     /// The same of Hetzner.
     projects: Mutex<HashMap<String, HetznerAccount>>,
+    /// The same of DigitalOcean.
+    ocean_accounts: Mutex<HashMap<String, DigitalOceanAccount>>,
     /// Providers that nobody may call before this time, and what the last one heard who did.
     paused: Mutex<HashMap<String, (Instant, ProviderError)>>,
 }
@@ -53,7 +57,8 @@ impl Fleet {
     pub(crate) fn new(client: Client, namespace: String, pool: Arc<PoolProvider>) -> Self {
         let (outside, accounts, projects, paused) =
             (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
-        Self { pool, client, namespace, outside, accounts, projects, paused }
+        let ocean_accounts = Mutex::default();
+        Self { pool, client, namespace, outside, accounts, projects, ocean_accounts, paused }
     }
 
     /// The provider of a class that builds outside.
@@ -79,6 +84,7 @@ impl Fleet {
                 self.lock().remove(&parameters(class));
                 self.accounts().remove(&identity(class));
                 self.projects().remove(&identity(class));
+                self.ocean_accounts().remove(&identity(class));
                 REFUSED
             }
             _ => return,
@@ -123,6 +129,12 @@ impl Fleet {
                 let parameters = class.hetzner.as_ref().ok_or_else(none)?;
                 Ok(Arc::new(HetznerProvider::new(parameters, &self.project(parameters).await?)))
             }
+            (ProviderKind::DigitalOcean, _) => {
+                let none = || ProviderError::refused("the class has no spec.digitalocean: say which region");
+                let parameters = class.digitalocean.as_ref().ok_or_else(none)?;
+                let account = self.ocean_account(parameters).await?;
+                Ok(Arc::new(DigitalOceanProvider::new(parameters, &account)))
+            }
             (ProviderKind::Pool, _) => {
                 Err(ProviderError::refused("the class builds nothing outside the cluster"))
             }
@@ -151,6 +163,21 @@ impl Fleet {
         let project = HetznerAccount::new(parameters, Some(&token));
         let project = project.map_err(|error| ProviderError::Auth(error.to_string()))?;
         Ok(self.projects().entry(identity).or_insert(project).clone())
+    }
+
+    /// Two that know of each other's changes are one.
+    async fn ocean_account(
+        &self,
+        parameters: &DigitalOceanParameters,
+    ) -> Result<DigitalOceanAccount, ProviderError> {
+        let identity = DigitalOceanAccount::identity(parameters);
+        if let Some(account) = self.ocean_accounts().get(&identity) {
+            return Ok(account.clone());
+        }
+        let name = &parameters.token_secret;
+        let secret = self.secret(name, TOKEN).await?;
+        let account = DigitalOceanAccount::new(parameters, &self.required(name, &secret, TOKEN)?)?;
+        Ok(self.ocean_accounts().entry(identity).or_insert(account).clone())
     }
 
     async fn aws_credentials(
@@ -204,6 +231,10 @@ impl Fleet {
         self.projects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn ocean_accounts(&self) -> MutexGuard<'_, HashMap<String, DigitalOceanAccount>> {
+        self.ocean_accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Outside>> {
         self.outside.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -218,10 +249,11 @@ fn text(secret: &Secret, key: &str) -> Option<String> {
 
 /// Classes with the same parameters share a provider.
 fn parameters(class: &LoadBalancerClassSpec) -> String {
-    match (&class.aws, &class.hetzner) {
-        (Some(parameters), _) => format!("{} {parameters:?}", identity(class)),
-        (_, Some(parameters)) => format!("{} {parameters:?}", identity(class)),
-        (None, None) => identity(class),
+    match (&class.aws, &class.hetzner, &class.digitalocean) {
+        (Some(parameters), ..) => format!("{} {parameters:?}", identity(class)),
+        (_, Some(parameters), _) => format!("{} {parameters:?}", identity(class)),
+        (.., Some(parameters)) => format!("{} {parameters:?}", identity(class)),
+        (None, None, None) => identity(class),
     }
 }
 
@@ -232,6 +264,9 @@ pub(crate) fn identity(class: &LoadBalancerClassSpec) -> String {
     }
     if let Some(parameters) = &class.hetzner {
         return HetznerAccount::identity(parameters);
+    }
+    if let Some(parameters) = &class.digitalocean {
+        return DigitalOceanAccount::identity(parameters);
     }
     let secret = class.webhook.as_ref().and_then(|w| w.token_secret.clone()).unwrap_or_default();
     let url = class.webhook.as_ref().map(|w| w.url.clone()).unwrap_or_default();

@@ -10,7 +10,7 @@ use penstock_crds::{
     AwsParameters, ConditionKind, HetznerParameters, LoadBalancerClassSpec, ProviderKind, Reason,
 };
 use penstock_model::EndpointIndex;
-use penstock_providers::{Desired, DesiredError, Surroundings, Target, aws, hetzner};
+use penstock_providers::{Desired, DesiredError, Surroundings, Target, aws, digitalocean, hetzner};
 
 use crate::{
     certificates::{Certificates, Obstacle},
@@ -115,6 +115,9 @@ fn wanted(service: &core::Service, name: &str, class: &LoadBalancerClassSpec, wo
             Some(desired) => desired,
             None => return Intent::Hold(Reason::Provisioning, "its endpoints are not known yet".to_owned()),
         },
+        (ProviderKind::DigitalOcean, _) => {
+            Desired::of(service, &Surroundings { options: &digitalocean::OPTIONS, ..around })
+        }
         _ => match &class.hetzner {
             Some(parameters) => desired_of_hetzner(service, parameters, world, &around),
             None => Desired::of(service, &around),

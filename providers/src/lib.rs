@@ -9,6 +9,7 @@ pub mod aws;
 mod bucket;
 mod capability;
 mod desired;
+pub mod digitalocean;
 mod error;
 pub mod hetzner;
 mod http;
