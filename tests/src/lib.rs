@@ -4,6 +4,7 @@ pub mod aws_endpoint;
 pub mod aws_lab;
 pub mod aws_query;
 pub mod certificate;
+pub mod digitalocean_endpoint;
 pub mod doubles;
 pub mod fault_proxy;
 pub mod hetzner_endpoint;

@@ -4,6 +4,7 @@
 
 mod aws;
 mod checklist;
+mod digitalocean;
 mod flawed;
 mod hetzner;
 mod pool;
