@@ -11,6 +11,7 @@ pub mod hetzner_endpoint;
 pub mod outside_lab;
 pub mod provider_contract;
 pub mod replica;
+mod tls_secret;
 pub mod webhook_endpoint;
 
 use std::{

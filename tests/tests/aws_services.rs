@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use k8s_openapi::api::{
-    core::v1::{Node, Secret, Service},
+    core::v1::{Node, Service},
     discovery::v1::EndpointSlice,
 };
 use kube::{
@@ -217,25 +217,17 @@ async fn drift_is_repaired_or_reported_as_the_class_says() -> Result<()> {
 async fn a_tls_secret_is_imported_and_followed_and_its_key_is_nowhere_else() -> Result<()> {
     let mut lab = Lab::new(LIMIT).await?;
     lab.fixture.start_operator().await?;
-    let secrets: Api<Secret> = Api::default_namespaced(lab.fixture.client.clone());
-    let data = |certificate: &str, key: &str| json!({"stringData": {"tls.crt": certificate, "tls.key": key}});
     let says = |sentence: &'static str| lab.fixture.waits("web", "InvalidCertificateRef", sentence);
 
     // Nothing may be read, then nothing is there; nothing is built meanwhile.
     lab.service("web", json!({TLS_SECRET: "web-tls"})).await?;
     says("may not read Secret default/web-tls: add the namespace to operator.tlsSecretNamespaces").await?;
-    let right = ["create", "role", "tls-secrets", "--verb=list,watch", "--resource=secrets"];
-    lab.fixture.kubectl(&right)?;
-    let account = "--serviceaccount=penstock-system:penstock-operator";
-    lab.fixture.kubectl(&["create", "rolebinding", "tls-secrets", "--role=tls-secrets", account])?;
+    lab.fixture.allow_tls_secrets()?;
     says("there is no Secret default/web-tls of type kubernetes.io/tls").await?;
     assert_eq!(lab.aws.store().log.changes(), 0);
 
     let (first, second) = (pair(), pair());
-    let mut object = data(&first.0, &first.1);
-    object["metadata"] = json!({"name": "web-tls"});
-    object["type"] = json!("kubernetes.io/tls");
-    secrets.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
+    lab.fixture.put_tls_secret("web-tls", &first.0, &first.1).await?;
     let imported = |times: usize| {
         move |store: &Store| {
             let held: Vec<usize> = store.certificates.values().map(|held| held.imports).collect();
@@ -246,20 +238,19 @@ async fn a_tls_secret_is_imported_and_followed_and_its_key_is_nowhere_else() -> 
     lab.settled("web").await?;
 
     let before = lab.aws.store().log.total();
-    let params = PatchParams::default();
-    secrets.patch("web-tls", &params, &Patch::Merge(data(&second.0, &second.1))).await?;
+    lab.fixture.put_tls_secret("web-tls", &second.0, &second.1).await?;
     lab.aws("the certificate that took its place", imported(2)).await?;
     lab.settled("web").await?;
     lab.aws.store().log.assert_since(before, &["ImportCertificate"]);
 
     // What stands keeps standing while the Secret is wrong.
     let before = lab.aws.store().log.total();
-    secrets.patch("web-tls", &params, &Patch::Merge(data(&second.0, &first.1))).await?;
+    lab.fixture.put_tls_secret("web-tls", &second.0, &first.1).await?;
     let service = says("Secret default/web-tls has under tls.key another key").await?;
     assert!(hostname(&service).is_some());
     let note = lab.fixture.event("web", "SyncLoadBalancerFailed").await?;
     assert!(note.contains("default/web-tls"), "{note}");
-    secrets.patch("web-tls", &params, &Patch::Merge(data(&second.0, &second.1))).await?;
+    lab.fixture.put_tls_secret("web-tls", &second.0, &second.1).await?;
     let provided = |service: &Service| penstock_tests::provisioning(service).is_none();
     lab.fixture.eventually("web", provided).await?;
     lab.aws.store().log.assert_since(before, &[]);

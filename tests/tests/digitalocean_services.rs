@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::Result;
 use k8s_openapi::api::core::v1::{Node, Service};
 use kube::{Api, api::PostParams};
-use penstock_crds::DIGITALOCEAN_PREFIX;
+use penstock_crds::{DIGITALOCEAN_PREFIX, TLS_SECRET};
 use penstock_e2e::wait::{Look, until};
 use penstock_tests::{
     Fixture,
+    certificate::pair,
     digitalocean_endpoint::{DigitalOceanEndpoint, REGION, Store, TOKEN},
 };
 use serde_json::{Value, json};
@@ -137,4 +138,35 @@ async fn drift_is_repaired() -> Result<()> {
         .await?;
     lab.fixture.event("web", "DriftDetected").await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn a_tls_secret_is_uploaded_and_followed_and_its_key_is_nowhere_else() -> Result<()> {
+    let mut lab = Lab::new(LIMIT).await?;
+    lab.fixture.start_operator().await?;
+    lab.fixture.allow_tls_secrets()?;
+    let (first, second) = (pair(), pair());
+    lab.fixture.put_tls_secret("web-tls", &first.0, &first.1).await?;
+    lab.service("web", json!({TLS_SECRET: "web-tls"})).await?;
+    let ports = json!([{"port": 443, "nodePort": 30443}]);
+    lab.fixture.change("web", json!({"spec": {"ports": ports}})).await?;
+    lab.ocean("the certificate", |store| speaks(store, &first.0)).await?;
+    lab.fixture.put_tls_secret("web-tls", &second.0, &second.1).await?;
+    lab.ocean("the renewed certificate and no other", |store| speaks(store, &second.0)).await?;
+    let told = lab.fixture.kubectl(&["get", "loadbalancers,services,events", "-A", "-o", "json"])?;
+    assert!(!told.contains("PRIVATE KEY") && !told.contains(second.1.lines().nth(1).unwrap()));
+    lab.fixture.delete("web").await?;
+    lab.fixture.gone("web").await?;
+    assert!(lab.ocean.store().is_empty());
+    Ok(())
+}
+
+/// Whether this certificate alone was uploaded, and the balancer shows it.
+fn speaks(store: &Store, pem: &str) -> bool {
+    let text = |pem: &str| pem.split_whitespace().collect::<String>();
+    let [held] = &store.certificates.values().collect::<Vec<_>>()[..] else { return false };
+    let mut rules = store.balancers.values().flat_map(|balancer| &balancer.wish.forwarding_rules);
+    store.balancers.len() == 1
+        && text(&held.leaf) == text(pem)
+        && rules.all(|rule| rule.certificate_id == held.id)
 }

@@ -10,10 +10,11 @@ use kube::{
     Api,
     api::{DeleteParams, PostParams},
 };
-use penstock_crds::HETZNER_PREFIX;
+use penstock_crds::{HETZNER_PREFIX, TLS_SECRET};
 use penstock_e2e::wait::{Look, until};
 use penstock_tests::{
     Fixture,
+    certificate::pair,
     hetzner_endpoint::{HetznerEndpoint, Store},
 };
 use serde_json::{Value, json};
@@ -176,4 +177,34 @@ async fn drift_is_repaired() -> Result<()> {
     lab.hetzner.store().balancers.clear();
     lab.has("the balancer is back", |store| store.balancers.len() == 1).await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn a_tls_secret_is_uploaded_and_followed_and_its_key_is_nowhere_else() -> Result<()> {
+    let lab = Lab::new(LIMIT).await?;
+    lab.fixture.allow_tls_secrets()?;
+    let (first, second) = (pair(), pair());
+    lab.fixture.put_tls_secret("web-tls", &first.0, &first.1).await?;
+    lab.service("web", json!({TLS_SECRET: "web-tls"}), json!({})).await?;
+    lab.has("the certificate", |store| speaks(store, &first.0)).await?;
+    lab.settled("web").await?;
+    lab.fixture.put_tls_secret("web-tls", &second.0, &second.1).await?;
+    lab.has("the renewed certificate and no other", |store| speaks(store, &second.0)).await?;
+    let told = lab.fixture.kubectl(&["get", "loadbalancers,services,events", "-A", "-o", "json"])?;
+    assert!(!told.contains("PRIVATE KEY") && !told.contains(second.1.lines().nth(1).unwrap()));
+    lab.fixture.delete("web").await?;
+    lab.fixture.gone("web").await?;
+    assert!(lab.hetzner.store().balancers.is_empty() && lab.hetzner.store().uploaded.is_empty());
+    Ok(())
+}
+
+/// Whether this certificate alone was uploaded, and all ports speak https with it.
+fn speaks(store: &Store, pem: &str) -> bool {
+    let text = |pem: &str| pem.split_whitespace().collect::<String>();
+    let [(id, held)] = &store.uploaded.iter().collect::<Vec<_>>()[..] else { return false };
+    let mut services = store.balancers.values().flat_map(|balancer| &balancer.services);
+    store.balancers.len() == 1
+        && text(&held.certificate) == text(pem)
+        && services
+            .all(|service| service.http.as_ref().is_some_and(|http| http.certificates == [**id].into()))
 }
