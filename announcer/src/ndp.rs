@@ -5,7 +5,10 @@ use std::net::Ipv6Addr;
 use etherparse::{
     EtherType, Ethernet2Header, Ethernet2Slice, Icmpv6Header, Icmpv6Slice, Icmpv6Type, IpNumber, Ipv6Header,
     Ipv6HeaderSlice,
-    icmpv6::{Icmpv6PayloadSlice, NdpOptionSlice, NdpOptionsIterator, NeighborAdvertisementHeader},
+    icmpv6::{
+        Icmpv6PayloadSlice, NdpOptionReadError, NdpOptionSlice, NdpOptionsIterator,
+        NeighborAdvertisementHeader,
+    },
 };
 
 use crate::mac::Mac;
@@ -177,23 +180,26 @@ impl Message {
 fn read(icmp: &Icmpv6Slice<'_>) -> Option<(Ipv6Addr, Message, Option<Mac>)> {
     match (icmp.icmp_type(), icmp.payload_slice().ok()?) {
         (Icmpv6Type::NeighborSolicitation, Icmpv6PayloadSlice::NeighborSolicitation(body)) => {
-            let link_layer = link_layer(body.options_iterator(), SOURCE_LINK_LAYER)?;
+            let link_layer = link_layer(body.options_iterator(), SOURCE_LINK_LAYER).ok()?;
             Some((body.target_address(), Message::Solicitation, link_layer))
         }
         (Icmpv6Type::NeighborAdvertisement(flags), Icmpv6PayloadSlice::NeighborAdvertisement(body)) => {
             let message = Message::Advertisement { solicited: flags.solicited, overrides: flags.r#override };
-            Some((body.target_address(), message, link_layer(body.options_iterator(), TARGET_LINK_LAYER)?))
+            Some((
+                body.target_address(),
+                message,
+                link_layer(body.options_iterator(), TARGET_LINK_LAYER).ok()?,
+            ))
         }
         _ => None,
     }
 }
 
-/// The address in the last option of a kind; `None` where some option cannot be read: the message is not valid then.
-#[allow(clippy::option_option, reason = "a message that cannot be read, and one that gives no address")]
-fn link_layer(options: NdpOptionsIterator<'_>, kind: u8) -> Option<Option<Mac>> {
+/// The address in the last option of a kind, if there is one. Where some option cannot be read the message is not valid.
+fn link_layer(options: NdpOptionsIterator<'_>, kind: u8) -> Result<Option<Mac>, NdpOptionReadError> {
     let mut found = None;
     for option in options {
-        match option.ok()? {
+        match option? {
             NdpOptionSlice::SourceLinkLayerAddress(o) if kind == SOURCE_LINK_LAYER => {
                 found = Mac::from_slice(o.link_layer_address());
             }
@@ -203,7 +209,7 @@ fn link_layer(options: NdpOptionsIterator<'_>, kind: u8) -> Option<Option<Mac>> 
             _ => {}
         }
     }
-    Some(found)
+    Ok(found)
 }
 
 #[cfg(test)]
