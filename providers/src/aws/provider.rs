@@ -148,9 +148,7 @@ impl AwsProvider {
     pub fn with_parameters(&self, parameters: &AwsParameters) -> Self {
         Self { parameters: parameters.clone(), account: Arc::clone(&self.account) }
     }
-}
 
-impl AwsProvider {
     /// AWS answers the creation of what exists under the name, with the same settings, as if it had created it, whoever
     /// owns it (aws-load-balancer-controller 2533, 3027). One look at the tags of all that was created, before anything
     /// else is done with it.
@@ -178,9 +176,7 @@ impl AwsProvider {
         ledger.disown(&owner.uid, &foreign);
         first.map_or(Ok(()), Err)
     }
-}
 
-impl AwsProvider {
     /// What is known, or else asked for.
     async fn look(&self, uid: &str) -> Result<Observed, ProviderError> {
         let from = Instant::now();
