@@ -8,7 +8,7 @@ mod store;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use anyhow::Result;
@@ -19,18 +19,15 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, Uri, header},
     response::Response,
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::loopback::{ANY_PORT, Loopback, lock, serve};
 
 pub use balancer::{Balancer, Frontend, Owner, Spec, Target};
 pub use fault::Fault;
 pub use store::{Call, Store};
 
 /// A running endpoint. It ends with the value.
-pub struct WebhookEndpoint {
-    address: SocketAddr,
-    store: Arc<Mutex<Store>>,
-    server: JoinHandle<()>,
-}
+pub struct WebhookEndpoint(Loopback<Store>);
 
 impl WebhookEndpoint {
     /// Starts one on a free port of loopback; it has the addresses 203.0.113.1 to 203.0.113.254 and 2001:db8::1 to
@@ -39,38 +36,25 @@ impl WebhookEndpoint {
     /// # Errors
     /// When there is no port.
     pub async fn start() -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = listener.local_addr()?;
-        let store = Arc::new(Mutex::new(Store::default()));
-        let router = Router::new().fallback(answer).with_state(store.clone());
-        let server = tokio::spawn(async move {
-            // It ends when it is aborted, never by itself.
-            let _ = axum::serve(listener, router).await;
-        });
-        Ok(Self { address, store, server })
+        let routed = |listener, store| serve(listener, Router::new().fallback(answer).with_state(store));
+        Ok(Self(Loopback::start(ANY_PORT, Store::default(), routed).await?))
     }
 
     /// For `spec.webhook.url`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}/balancers", self.address)
+        format!("http://{}/balancers", self.0.address())
     }
 
     /// Where it listens: for a proxy in front of it.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address()
     }
 
     /// What it has, what it was asked, and how it behaves from now on.
     pub fn store(&self) -> MutexGuard<'_, Store> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for WebhookEndpoint {
-    fn drop(&mut self) {
-        self.server.abort();
+        self.0.store()
     }
 }
 
@@ -82,7 +66,7 @@ async fn answer(
     body: Bytes,
 ) -> Response {
     let (reply, fault) = {
-        let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut store = lock(&store);
         let fault = store.next_fault(&method);
         let before = fault.as_ref().and_then(Fault::instead);
         let reply = before.unwrap_or_else(|| handle(&mut store, &method, &uri, &headers, &body));

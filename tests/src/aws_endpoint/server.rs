@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use anyhow::Result;
@@ -15,7 +15,7 @@ use axum::{
 use http_body_util::BodyExt;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::net::TcpListener;
 
 use super::{
     answer::{self, Outcome},
@@ -28,15 +28,12 @@ use super::{
     settings::Settings,
     store::Store,
 };
+use crate::loopback::{ANY_PORT, Loopback, lock};
 
 const VERSION: &str = "2015-12-01";
 
 /// A running endpoint. It ends with the value.
-pub struct AwsEndpoint {
-    address: SocketAddr,
-    store: Arc<Mutex<Store>>,
-    server: JoinHandle<()>,
-}
+pub struct AwsEndpoint(Loopback<Store>);
 
 impl AwsEndpoint {
     /// Starts one on a free port of loopback: an empty account, prompt and without limits of rates.
@@ -44,7 +41,7 @@ impl AwsEndpoint {
     /// # Errors
     /// When there is no port.
     pub async fn start() -> Result<Self> {
-        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), Store::default()).await
+        Self::start_at(ANY_PORT, Store::default()).await
     }
 
     /// As [`AwsEndpoint::start`], with these settings and this clock.
@@ -52,7 +49,7 @@ impl AwsEndpoint {
     /// # Errors
     /// When there is no port.
     pub async fn start_with(settings: Settings, clock: Clock) -> Result<Self> {
-        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), Store::new(settings, clock)).await
+        Self::start_at(ANY_PORT, Store::new(settings, clock)).await
     }
 
     /// Starts one at an address, with everything that it has.
@@ -60,39 +57,25 @@ impl AwsEndpoint {
     /// # Errors
     /// When the address cannot be listened at.
     pub async fn start_at(address: SocketAddr, store: Store) -> Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        let store = Arc::new(Mutex::new(store));
-        let server = tokio::spawn(serve(listener, store.clone()));
-        Ok(Self { address, store, server })
+        Ok(Self(Loopback::start(address, store, serve).await?))
     }
 
     /// The endpoint URL for every service of the SDK.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.0.address())
     }
 
     /// Where it listens: for a proxy in front of it.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address()
     }
 
     /// What it has, what it was asked, and how it behaves from now on. Nothing is answered while the guard lives.
     pub fn store(&self) -> MutexGuard<'_, Store> {
-        lock(&self.store)
+        self.0.store()
     }
-}
-
-impl Drop for AwsEndpoint {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
-    store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn serve(listener: TcpListener, store: Arc<Mutex<Store>>) {

@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use anyhow::Result;
@@ -15,20 +14,16 @@ use axum::{
     response::Response,
 };
 use serde_json::Value;
-use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::{
     fault::Fault,
     refusal::Reply,
     store::{Call, Store},
 };
+use crate::loopback::{ANY_PORT, Loopback, lock, serve};
 
 /// A running endpoint. It ends with the value.
-pub struct DigitalOceanEndpoint {
-    address: SocketAddr,
-    store: Arc<Mutex<Store>>,
-    server: JoinHandle<()>,
-}
+pub struct DigitalOceanEndpoint(Loopback<Store>);
 
 impl DigitalOceanEndpoint {
     /// Starts one on a free port of loopback. The account has the Droplets 1 to 9, all with the tag `k8s`.
@@ -36,32 +31,19 @@ impl DigitalOceanEndpoint {
     /// # Errors
     /// When there is no port.
     pub async fn start() -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = listener.local_addr()?;
-        let store = Arc::new(Mutex::new(Store::default()));
-        let router = Router::new().fallback(answer).with_state(store.clone());
-        let server = tokio::spawn(async move {
-            // It ends when it is aborted, never by itself.
-            let _ = axum::serve(listener, router).await;
-        });
-        Ok(Self { address, store, server })
+        let routed = |listener, store| serve(listener, Router::new().fallback(answer).with_state(store));
+        Ok(Self(Loopback::start(ANY_PORT, Store::default(), routed).await?))
     }
 
     /// For `spec.digitalocean.endpointUrl`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.0.address())
     }
 
     /// What it has, what it was asked, and how it behaves from now on.
     pub fn store(&self) -> MutexGuard<'_, Store> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for DigitalOceanEndpoint {
-    fn drop(&mut self) {
-        self.server.abort();
+        self.0.store()
     }
 }
 
@@ -72,7 +54,7 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut store = lock(&store);
     let fault = store.next_fault(method == Method::GET);
     let mut reply = match &fault {
         Some(fault) if !fault.commits() => Reply::refusal(500, "nothing was done"),

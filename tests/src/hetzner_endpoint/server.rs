@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use anyhow::Result;
@@ -14,13 +14,13 @@ use axum::{
     response::Response,
 };
 use serde_json::Value;
-use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::{
     error::Error,
     fault::Fault,
     store::{Answered, Asked, Call, Store},
 };
+use crate::loopback::{ANY_PORT, Loopback, lock, serve};
 
 /// The token that it wants until it is told otherwise.
 const TOKEN: &str = "right-token";
@@ -28,11 +28,7 @@ const TOKEN: &str = "right-token";
 const LIMIT: u32 = 3600;
 
 /// A running endpoint. It ends with the value.
-pub struct HetznerEndpoint {
-    address: SocketAddr,
-    store: Arc<Mutex<Store>>,
-    server: JoinHandle<()>,
-}
+pub struct HetznerEndpoint(Loopback<Store>);
 
 impl HetznerEndpoint {
     /// The token that it wants until it is told otherwise.
@@ -44,8 +40,6 @@ impl HetznerEndpoint {
     /// # Errors
     /// When there is no port.
     pub async fn start() -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = listener.local_addr()?;
         let labels = [("node".to_owned(), "yes".to_owned())];
         let store = Store {
             token: TOKEN.to_owned(),
@@ -54,36 +48,25 @@ impl HetznerEndpoint {
             certificates: [1, 2].into(),
             ..Store::default()
         };
-        let store = Arc::new(Mutex::new(store));
-        let router = Router::new().fallback(answer).with_state(store.clone());
-        let server = tokio::spawn(async move {
-            // It ends when it is aborted, never by itself.
-            let _ = axum::serve(listener, router).await;
-        });
-        Ok(Self { address, store, server })
+        let routed = |listener, store| serve(listener, Router::new().fallback(answer).with_state(store));
+        Ok(Self(Loopback::start(ANY_PORT, store, routed).await?))
     }
 
     /// For `spec.hetzner.endpointUrl`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}/v1", self.address)
+        format!("http://{}/v1", self.0.address())
     }
 
     /// Where it listens: for a proxy in front of it.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address()
     }
 
     /// What it has, what it was asked, and how it behaves from now on.
     pub fn store(&self) -> MutexGuard<'_, Store> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for HetznerEndpoint {
-    fn drop(&mut self) {
-        self.server.abort();
+        self.0.store()
     }
 }
 
@@ -94,7 +77,7 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut store = lock(&store);
     let path = uri.path().strip_prefix("/v1/").unwrap_or_default();
     let query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let asked = Asked { method: method.as_str(), path: path.split('/').collect(), query, body: &body };
