@@ -46,21 +46,7 @@ impl AwsLab {
     /// When a part does not start.
     pub async fn start(url: &str, vpc: &str, subnets: &[&str]) -> Result<Self> {
         let fixture = Fixture::start().await?;
-        fixture.kubectl(&[
-            "create",
-            "secret",
-            "generic",
-            "aws",
-            "--namespace=penstock-system",
-            &format!("--from-literal=accessKeyId={ACCESS_KEY}"),
-            "--from-literal=secretAccessKey=s3cret",
-        ])?;
-        let right =
-            ["--verb=get", "--resource=secrets", "--resource-name=aws", "--namespace=penstock-system"];
-        fixture.kubectl(&[&["create", "role", "aws-secret"], &right[..]].concat())?;
-        let account = "--serviceaccount=penstock-system:penstock-operator";
-        let names = ["--role=aws-secret", account, "--namespace=penstock-system"];
-        fixture.kubectl(&[&["create", "rolebinding", "aws-secret"], &names[..]].concat())?;
+        fixture.credentials("aws", &[("accessKeyId", ACCESS_KEY), ("secretAccessKey", "s3cret")])?;
         let parameters = json!({"region": REGION, "vpcId": vpc, "clusterName": "blue", "endpointUrl": url,
             "internalSubnets": subnets, "publicSubnets": subnets, "credentialsSecret": "aws"});
         fixture.class_of("nlb", json!({"provider": "aws", "aws": parameters})).await?;

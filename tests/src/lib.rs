@@ -8,10 +8,11 @@ pub mod digitalocean_endpoint;
 pub mod doubles;
 pub mod fault_proxy;
 pub mod hetzner_endpoint;
+mod loopback;
 pub mod outside_lab;
 pub mod provider_contract;
 pub mod replica;
-mod tls_secret;
+mod secret;
 pub mod webhook_endpoint;
 
 use std::{
@@ -27,7 +28,7 @@ use kube::{
     Api, Client, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
-use penstock_crds::{IPAddressPool, L2Advertisement, LoadBalancerClass};
+use penstock_crds::{IPAddressPool, L2Advertisement, LoadBalancer, LoadBalancerClass};
 use penstock_e2e::{
     chart::apply_rbac,
     control_plane::ControlPlane,
@@ -233,6 +234,23 @@ impl Fixture {
     /// What the API server says.
     pub async fn change(&self, name: &str, patch: Value) -> Result<Service> {
         Ok(self.services().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?)
+    }
+
+    /// Waits until the record of a Service says that all is carried out.
+    ///
+    /// # Errors
+    /// When it is not so within the limit; shows what the record says instead.
+    pub async fn settled(&self, name: &str) -> Result<()> {
+        let api: Api<LoadBalancer> = Api::default_namespaced(self.client.clone());
+        until(&format!("LoadBalancer {name} is settled"), LIMIT, || async {
+            let record = api.get_opt(name).await?;
+            let status = record.and_then(|record| record.status).unwrap_or_default();
+            Ok(match status.fingerprint {
+                Some(_) => Look::Ready(()),
+                None => Look::NotYet(format!("{:?}", status.conditions)),
+            })
+        })
+        .await
     }
 
     /// Deletes a Service.

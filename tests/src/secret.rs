@@ -1,4 +1,4 @@
-//! Secrets of type `kubernetes.io/tls`, and the right to read them.
+//! Secrets for the operator, and the right to read them.
 
 use anyhow::Result;
 use k8s_openapi::api::core::v1::Secret;
@@ -10,7 +10,25 @@ use serde_json::json;
 
 use crate::Fixture;
 
+const OPERATOR: &str = "--serviceaccount=penstock-system:penstock-operator";
+
 impl Fixture {
+    /// Creates a Secret that a class may name, with these keys, and lets the operator read it.
+    ///
+    /// # Errors
+    /// What kubectl says.
+    pub fn credentials(&self, name: &str, keys: &[(&str, &str)]) -> Result<()> {
+        let place = "--namespace=penstock-system";
+        let literals: Vec<String> =
+            keys.iter().map(|(key, value)| format!("--from-literal={key}={value}")).collect();
+        let literals: Vec<&str> = literals.iter().map(String::as_str).collect();
+        self.kubectl(&[&["create", "secret", "generic", name, place], &literals[..]].concat())?;
+        let (role, only) = (format!("{name}-secret"), format!("--resource-name={name}"));
+        self.kubectl(&["create", "role", &role, "--verb=get", "--resource=secrets", &only, place])?;
+        let of = format!("--role={role}");
+        self.kubectl(&["create", "rolebinding", &role, &of, OPERATOR, place]).map(drop)
+    }
+
     /// Creates or replaces one of namespace `default` that holds a certificate and a key, as PEM.
     ///
     /// # Errors
@@ -29,7 +47,6 @@ impl Fixture {
     /// What kubectl says.
     pub fn allow_tls_secrets(&self) -> Result<()> {
         self.kubectl(&["create", "role", "tls-secrets", "--verb=list,watch", "--resource=secrets"])?;
-        let account = "--serviceaccount=penstock-system:penstock-operator";
-        self.kubectl(&["create", "rolebinding", "tls-secrets", "--role=tls-secrets", account]).map(drop)
+        self.kubectl(&["create", "rolebinding", "tls-secrets", "--role=tls-secrets", OPERATOR]).map(drop)
     }
 }

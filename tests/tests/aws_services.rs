@@ -17,7 +17,8 @@ use penstock_crds::{AWS_PREFIX, LoadBalancerClass, TLS_SECRET};
 use penstock_e2e::wait::{Look, until};
 use penstock_tests::{
     Fixture,
-    aws_endpoint::{ACCESS_KEY, AwsEndpoint, REGION, Store, VPC},
+    aws_endpoint::{AwsEndpoint, REGION, Store, VPC},
+    aws_lab::{AwsLab, hostname, instance},
     certificate::pair,
 };
 use serde_json::{Value, json};
@@ -32,27 +33,9 @@ struct Lab {
 
 impl Lab {
     async fn new(drift_interval: Duration) -> Result<Self> {
-        let (mut fixture, aws) = (Fixture::start().await?, AwsEndpoint::start().await?);
+        let aws = AwsEndpoint::start().await?;
+        let AwsLab { mut fixture } = AwsLab::start(&aws.url(), VPC, &["subnet-a", "subnet-b"]).await?;
         fixture.drift_interval = drift_interval;
-        fixture.kubectl(&[
-            "create",
-            "secret",
-            "generic",
-            "aws",
-            "--namespace=penstock-system",
-            &format!("--from-literal=accessKeyId={ACCESS_KEY}"),
-            "--from-literal=secretAccessKey=s3cret",
-        ])?;
-        let right =
-            ["--verb=get", "--resource=secrets", "--resource-name=aws", "--namespace=penstock-system"];
-        fixture.kubectl(&[&["create", "role", "aws-secret"], &right[..]].concat())?;
-        let account = "--serviceaccount=penstock-system:penstock-operator";
-        let names = ["--role=aws-secret", account, "--namespace=penstock-system"];
-        fixture.kubectl(&[&["create", "rolebinding", "aws-secret"], &names[..]].concat())?;
-        let parameters = json!({"region": REGION, "vpcId": VPC, "clusterName": "blue", "endpointUrl": aws.url(),
-            "internalSubnets": ["subnet-a", "subnet-b"], "publicSubnets": ["subnet-a", "subnet-b"],
-            "credentialsSecret": "aws"});
-        fixture.class_of("nlb", json!({"provider": "aws", "aws": parameters})).await?;
         let lab = Self { fixture, aws };
         lab.node(1).await?;
         Ok(lab)
@@ -60,7 +43,7 @@ impl Lab {
 
     async fn node(&self, number: u8) -> Result<()> {
         let api: Api<Node> = Api::all(self.fixture.client.clone());
-        let spec = json!({"providerID": format!("aws:///{REGION}a/i-0123456789abcde{number:02x}")});
+        let spec = json!({"providerID": format!("aws:///{REGION}a/{}", instance(number))});
         let object = json!({"metadata": {"name": format!("n{number}")}, "spec": spec});
         api.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
         Ok(())
@@ -81,25 +64,6 @@ impl Lab {
         })
         .await
     }
-
-    /// Waits until the record says that all is carried out.
-    async fn settled(&self, name: &str) -> Result<()> {
-        let api: Api<penstock_crds::LoadBalancer> = Api::default_namespaced(self.fixture.client.clone());
-        until(&format!("LoadBalancer {name} is settled"), LIMIT, || async {
-            let record = api.get_opt(name).await?;
-            let status = record.and_then(|record| record.status).unwrap_or_default();
-            Ok(match status.fingerprint {
-                Some(_) => Look::Ready(()),
-                None => Look::NotYet(format!("{:?}", status.conditions)),
-            })
-        })
-        .await
-    }
-}
-
-fn hostname(service: &Service) -> Option<&str> {
-    let balancer = service.status.as_ref()?.load_balancer.as_ref()?;
-    balancer.ingress.as_ref()?.first()?.hostname.as_deref()
 }
 
 /// The numbers at which targets get connections, of all groups.
@@ -119,7 +83,7 @@ async fn a_service_lives_with_as_few_calls_as_there_can_be_and_leaves_nothing() 
     let named =
         |s: &Service| hostname(s).is_some_and(|name| name.ends_with(".elb.eu-central-1.amazonaws.com"));
     lab.fixture.eventually("web", named).await?;
-    lab.settled("web").await?;
+    lab.fixture.settled("web").await?;
     assert_eq!(lab.aws.store().log.total(), 8, "{:?}", lab.aws.store().log.since(0));
 
     // A restart asks nothing, and a node is one call.
@@ -127,14 +91,14 @@ async fn a_service_lives_with_as_few_calls_as_there_can_be_and_leaves_nothing() 
     let before = lab.aws.store().log.total();
     lab.fixture.start_operator().await?;
     lab.service("other", json!({})).await?;
-    lab.settled("other").await?;
+    lab.fixture.settled("other").await?;
     let asked = lab.aws.store().log.since(before);
     assert!(!asked.iter().any(|action| action == "DescribeListeners"), "{asked:?}");
     lab.fixture.delete("other").await?;
     lab.fixture.gone("other").await?;
     lab.node(2).await?;
     lab.aws("both nodes", |store| target_ports(store).len() == 2).await?;
-    lab.settled("web").await?;
+    lab.fixture.settled("web").await?;
 
     // Another port, and the type flips to and fro.
     let ports = json!([{"port": 8080, "nodePort": 30081}]);
@@ -177,7 +141,7 @@ async fn endpoints_are_followed_and_a_wrong_annotation_changes_nothing() -> Resu
     let params = PatchParams::default();
     slices.patch("web-1", &params, &Patch::Merge(slice("10.0.0.11"))).await?;
     lab.aws("the other endpoint", has("10.0.0.11")).await?;
-    lab.settled("web").await?;
+    lab.fixture.settled("web").await?;
     let before = lab.aws.store().log.changes();
     let wrong = json!({"metadata": {"annotations": {format!("{AWS_PREFIX}shceme"): "internal"}}});
     lab.fixture.change("web", wrong).await?;
@@ -191,7 +155,7 @@ async fn drift_is_repaired_or_reported_as_the_class_says() -> Result<()> {
     let mut lab = Lab::new(Duration::from_millis(300)).await?;
     lab.fixture.start_operator().await?;
     lab.service("web", json!({})).await?;
-    lab.settled("web").await?;
+    lab.fixture.settled("web").await?;
     let lose = |lab: &Lab| {
         let mut store = lab.aws.store();
         store.listeners.clear();
@@ -200,13 +164,13 @@ async fn drift_is_repaired_or_reported_as_the_class_says() -> Result<()> {
     lose(&lab);
     lab.aws("the balancer is back", |store| !store.listeners.is_empty()).await?;
     lab.fixture.event("web", "DriftDetected").await?;
-    lab.settled("web").await?;
+    lab.fixture.settled("web").await?;
 
     let classes: Api<LoadBalancerClass> = Api::all(lab.fixture.client.clone());
     let report = json!({"spec": {"drift": "Report"}});
     classes.patch("nlb", &PatchParams::default(), &Patch::Merge(report)).await?;
     lab.service("reported", json!({})).await?;
-    lab.settled("reported").await?;
+    lab.fixture.settled("reported").await?;
     lose(&lab);
     lab.fixture.event("reported", "DriftDetected").await?;
     assert!(lab.aws.store().load_balancers.is_empty());
@@ -235,12 +199,12 @@ async fn a_tls_secret_is_imported_and_followed_and_its_key_is_nowhere_else() -> 
         }
     };
     lab.aws("a TLS listener", imported(1)).await?;
-    lab.settled("web").await?;
+    lab.fixture.settled("web").await?;
 
     let before = lab.aws.store().log.total();
     lab.fixture.put_tls_secret("web-tls", &second.0, &second.1).await?;
     lab.aws("the certificate that took its place", imported(2)).await?;
-    lab.settled("web").await?;
+    lab.fixture.settled("web").await?;
     lab.aws.store().log.assert_since(before, &["ImportCertificate"]);
 
     // What stands keeps standing while the Secret is wrong.

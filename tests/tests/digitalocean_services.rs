@@ -28,14 +28,7 @@ impl Lab {
     async fn new(drift_interval: Duration) -> Result<Self> {
         let (mut fixture, ocean) = (Fixture::start().await?, DigitalOceanEndpoint::start().await?);
         fixture.drift_interval = drift_interval;
-        let place = "--namespace=penstock-system";
-        let token = format!("--from-literal=token={TOKEN}");
-        fixture.kubectl(&["create", "secret", "generic", "ocean", place, &token])?;
-        let right = ["--verb=get", "--resource=secrets", "--resource-name=ocean", place];
-        fixture.kubectl(&[&["create", "role", "ocean-secret"], &right[..]].concat())?;
-        let account = "--serviceaccount=penstock-system:penstock-operator";
-        let names = ["--role=ocean-secret", account, place];
-        fixture.kubectl(&[&["create", "rolebinding", "ocean-secret"], &names[..]].concat())?;
+        fixture.credentials("ocean", &[("token", TOKEN)])?;
         let parameters = json!({"region": REGION, "clusterName": "blue", "tokenSecret": "ocean", "endpointUrl": ocean.url()});
         fixture.class_of("ocean", json!({"provider": "digitalocean", "digitalocean": parameters})).await?;
         let lab = Self { fixture, ocean };

@@ -32,14 +32,7 @@ impl Lab {
         let (mut fixture, hetzner) = (Fixture::start().await?, HetznerEndpoint::start().await?);
         hetzner.store().unfinished = 1;
         fixture.drift_interval = drift_interval;
-        let token = format!("--from-literal=token={}", HetznerEndpoint::TOKEN);
-        let namespace = "--namespace=penstock-system";
-        fixture.kubectl(&["create", "secret", "generic", "hetzner", namespace, &token])?;
-        let right = ["--verb=get", "--resource=secrets", "--resource-name=hetzner", namespace];
-        fixture.kubectl(&[&["create", "role", "hetzner-secret"], &right[..]].concat())?;
-        let account = "--serviceaccount=penstock-system:penstock-operator";
-        let names = ["--role=hetzner-secret", account, namespace];
-        fixture.kubectl(&[&["create", "rolebinding", "hetzner-secret"], &names[..]].concat())?;
+        fixture.credentials("hetzner", &[("token", HetznerEndpoint::TOKEN)])?;
         let parameters = json!({"clusterName": "blue", "tokenSecret": "hetzner", "endpointUrl": hetzner.url(),
             "defaults": {"location": "fsn1"}});
         fixture.class_of("hcloud", json!({"provider": "hetzner", "hetzner": parameters})).await?;
@@ -72,20 +65,6 @@ impl Lab {
         })
         .await
     }
-
-    /// Waits until the record says that all is carried out.
-    async fn settled(&self, name: &str) -> Result<()> {
-        let api: Api<penstock_crds::LoadBalancer> = Api::default_namespaced(self.fixture.client.clone());
-        until(&format!("LoadBalancer {name} is settled"), LIMIT, || async {
-            let record = api.get_opt(name).await?;
-            let status = record.and_then(|record| record.status).unwrap_or_default();
-            Ok(match status.fingerprint {
-                Some(_) => Look::Ready(()),
-                None => Look::NotYet(format!("{:?}", status.conditions)),
-            })
-        })
-        .await
-    }
 }
 
 /// What `kubectl get svc` shows.
@@ -114,7 +93,7 @@ async fn a_service_lives_with_as_few_calls_as_there_can_be_and_leaves_nothing() 
         shown.len() == 2 && shown[0].starts_with("203.0.113.") && shown[1].starts_with("2001:db8::")
     };
     lab.fixture.eventually("web", both).await?;
-    lab.settled("web").await?;
+    lab.fixture.settled("web").await?;
     assert_eq!(
         lab.hetzner.store().since(0),
         ["GET load_balancers", "GET certificates", "POST load_balancers", "GET actions"]
@@ -126,7 +105,7 @@ async fn a_service_lives_with_as_few_calls_as_there_can_be_and_leaves_nothing() 
     lab.fixture.start_operator().await?;
     lab.node(2).await?;
     lab.has("both nodes", |store| targets(store) == 2).await?;
-    lab.settled("web").await?;
+    lab.fixture.settled("web").await?;
     assert_eq!(
         lab.hetzner.store().since(before),
         ["GET load_balancers", "GET certificates", "POST add_target", "GET actions"]
@@ -169,11 +148,11 @@ async fn what_cannot_be_had_is_told_before_any_call() -> Result<()> {
 async fn drift_is_repaired() -> Result<()> {
     let lab = Lab::new(Duration::from_millis(300)).await?;
     lab.service("web", json!({}), json!({})).await?;
-    lab.settled("web").await?;
+    lab.fixture.settled("web").await?;
     lab.hetzner.store().balancers.values_mut().for_each(|balancer| balancer.targets.clear());
     lab.has("the node is back", |store| targets(store) == 1).await?;
     lab.fixture.event("web", "DriftDetected").await?;
-    lab.settled("web").await?;
+    lab.fixture.settled("web").await?;
     lab.hetzner.store().balancers.clear();
     lab.has("the balancer is back", |store| store.balancers.len() == 1).await?;
     Ok(())
@@ -187,7 +166,7 @@ async fn a_tls_secret_is_uploaded_and_followed_and_its_key_is_nowhere_else() -> 
     lab.fixture.put_tls_secret("web-tls", &first.0, &first.1).await?;
     lab.service("web", json!({TLS_SECRET: "web-tls"}), json!({})).await?;
     lab.has("the certificate", |store| speaks(store, &first.0)).await?;
-    lab.settled("web").await?;
+    lab.fixture.settled("web").await?;
     lab.fixture.put_tls_secret("web-tls", &second.0, &second.1).await?;
     lab.has("the renewed certificate and no other", |store| speaks(store, &second.0)).await?;
     let told = lab.fixture.kubectl(&["get", "loadbalancers,services,events", "-A", "-o", "json"])?;
