@@ -5,6 +5,10 @@
 
 mod address_range;
 mod annotation;
+mod bfd_profile;
+mod bgp_advertisement;
+mod bgp_peer;
+mod community;
 mod condition;
 mod external_ip_policy;
 mod ip_address_pool;
@@ -12,6 +16,7 @@ mod l2_advertisement;
 mod label_selectors;
 mod load_balancer;
 mod load_balancer_class;
+mod node_announcement;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -24,6 +29,10 @@ pub use annotation::{
     HETZNER_PREFIX, LOAD_BALANCER_IPS, LOAD_BALANCER_IPS_METALLB, LOAD_BALANCER_IPS_METALLB_OLD, SERVED_BY,
     TLS_SECRET,
 };
+pub use bfd_profile::{BFDProfile, BFDProfileSpec};
+pub use bgp_advertisement::{BGPAdvertisement, BGPAdvertisementSpec};
+pub use bgp_peer::{BGPPeer, BGPPeerSpec, DynamicAsn, PasswordSecret};
+pub use community::{Community, CommunityAlias, CommunitySpec};
 pub use condition::{ConditionKind, Reason, condition, set_condition};
 pub use external_ip_policy::{
     ExternalIPPolicy, ExternalIPPolicyError, ExternalIPPolicySpec, ExternalIPPolicyStatus,
@@ -38,6 +47,9 @@ pub use load_balancer_class::{
     Approval, AwsParameters, DigitalOceanParameters, DriftPolicy, HetznerParameters, LoadBalancerClass,
     LoadBalancerClassSpec, LoadBalancerClassStatus, PoolParameters, ProviderKind, WebhookParameters,
 };
+pub use node_announcement::{
+    AnnouncedAddress, NodeAnnouncement, NodeAnnouncementSpec, NodeAnnouncementStatus, PeerSession,
+};
 
 /// Our API group.
 pub const GROUP: &str = "penstock.dev";
@@ -51,11 +63,16 @@ pub const FINALIZER: &str = "penstock.dev/load-balancer-cleanup";
 #[must_use]
 pub fn definitions() -> Vec<(&'static str, CustomResourceDefinition)> {
     vec![
+        ("bfdprofiles.yaml", BFDProfile::crd()),
+        ("bgpadvertisements.yaml", BGPAdvertisement::crd()),
+        ("bgppeers.yaml", BGPPeer::crd()),
+        ("communities.yaml", Community::crd()),
         ("externalippolicies.yaml", ExternalIPPolicy::crd()),
         ("ipaddresspools.yaml", IPAddressPool::crd()),
         ("l2advertisements.yaml", L2Advertisement::crd()),
         ("loadbalancerclasses.yaml", LoadBalancerClass::crd()),
         ("loadbalancers.yaml", LoadBalancer::crd()),
+        ("nodeannouncements.yaml", NodeAnnouncement::crd()),
     ]
 }
 
