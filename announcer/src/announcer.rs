@@ -303,7 +303,8 @@ impl Announcer {
     fn elected(&self, address: IpAddr, assignment: &Assignment, live: &BTreeSet<String>) -> bool {
         let candidates =
             assignment.nodes.iter().filter(|node| live.contains(*node) || **node == self.own_name);
-        election::owner(address, candidates.map(String::as_str)) == Some(&self.own_name)
+        let preferred = self.cluster.preferred(&candidates.map(String::as_str).collect());
+        election::owner(address, preferred) == Some(&self.own_name)
     }
 
     fn keeps(&self, address: IpAddr, assignment: &Assignment) -> bool {

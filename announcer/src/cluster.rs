@@ -10,7 +10,11 @@ use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 use penstock_crds::{ALLOCATED_FROM, IPAddressPool, L2Advertisement};
 use penstock_model::{EndpointIndex, Node, ObjectKey, Service, ServiceType, TrafficPolicy};
 
-use crate::advertisement::{Advertisement, InterfaceSelection, Pool};
+use crate::{
+    advertisement::{Advertisement, InterfaceSelection},
+    pool::Pool,
+    selection::Selection,
+};
 
 /// What the objects allow for one address; whether a node is alive is not among it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub struct Assignment {
 #[derive(Clone, Debug)]
 struct Announced {
     service: Service,
+    /// Its labels; advertisements select by them.
+    labels: BTreeMap<String, String>,
     /// The pool that its addresses came from.
     origin: Option<String>,
 }
@@ -72,11 +78,12 @@ impl Cluster {
             return self.delete_service(&service.key);
         }
         let origin = object.metadata.annotations.as_ref().and_then(|a| a.get(ALLOCATED_FROM)).cloned();
+        let labels = object.metadata.labels.clone().unwrap_or_default();
         let matters = |announced: &Announced| {
-            let Announced { service, origin } = announced;
-            (service.load_balancer_ips.clone(), service.external_policy, origin.clone())
+            let Announced { service, labels, origin } = announced;
+            (service.load_balancer_ips.clone(), service.external_policy, labels.clone(), origin.clone())
         };
-        let announced = Announced { service, origin };
+        let announced = Announced { service, labels, origin };
         let now = matters(&announced);
         let before = self.services.insert(announced.service.key.clone(), announced);
         before.as_ref().map(matters) != Some(now)
@@ -202,44 +209,68 @@ impl Cluster {
     }
 
     fn advertisements_of(&self, announced: &Announced, address: IpAddr) -> Vec<&Advertisement> {
+        self.covering(&self.advertisements, announced, address)
+    }
+
+    /// The advertisements of a kind that announce a Service's address.
+    fn covering<'a, A: AsRef<Selection>>(
+        &self,
+        all: &'a BTreeMap<ObjectKey, A>,
+        announced: &Announced,
+        address: IpAddr,
+    ) -> Vec<&'a A> {
         let containing: Vec<_> = self.pools.iter().filter(|(_, pool)| pool.contains(address)).collect();
-        let covers = |key: &ObjectKey, advertisement: &Advertisement| {
+        let covers = |key: &ObjectKey, selection: &Selection| {
             let beside = containing.iter().filter(|(pool, _)| pool.namespace == key.namespace);
-            beside.map(|(_, pool)| pool).any(|pool| advertisement.covers(pool))
-                || containing.is_empty() && self.covers_origin(announced, key, advertisement)
+            beside.map(|(_, pool)| pool).any(|pool| selection.covers(pool))
+                || containing.is_empty() && self.covers_origin(announced, key, selection)
         };
-        self.advertisements.iter().filter(|(key, a)| covers(key, a)).map(|(_, a)| a).collect()
+        let takes = |key: &ObjectKey, selection: &Selection| {
+            selection.takes(&announced.labels) && covers(key, selection)
+        };
+        all.iter().filter(|(key, a)| takes(key, (*a).as_ref())).map(|(_, a)| a).collect()
     }
 
     /// Where no pool in use has an address, the one that it came from counts, also after it was refused or
     /// deleted: that takes nobody's address (see the operator), so it must not withdraw one either. Of a deleted
     /// pool only the name is left.
-    fn covers_origin(&self, announced: &Announced, key: &ObjectKey, advertisement: &Advertisement) -> bool {
+    fn covers_origin(&self, announced: &Announced, key: &ObjectKey, selection: &Selection) -> bool {
         let Some(name) = &announced.origin else { return false };
         match self.pools.get(&ObjectKey::new(&key.namespace, name)) {
-            Some(pool) => advertisement.covers(pool),
-            None => advertisement.covers(&Pool::deleted(name.clone())),
+            Some(pool) => selection.covers(pool),
+            None => selection.covers(&Pool::deleted(name.clone())),
         }
     }
 
     /// Adds what one Service allows; of a shared address every Service's nodes may announce it.
     fn allow(&self, service: &Service, advertisements: &[&Advertisement], to: &mut Assignment) {
-        let (ready_nodes, any_ready) = self.endpoints.ready_nodes(&service.key);
         to.services.insert(service.key.clone());
-        if !any_ready {
-            return;
-        }
-        let local = service.external_policy == TrafficPolicy::Local;
-        let serves = |node: &Node| !local || ready_nodes.contains(node.name.as_str());
-        for node in self.nodes.values().filter(|node| is_usable(node) && serves(node)) {
-            let selecting = advertisements.iter().filter(|a| a.selects(node));
-            for advertisement in selecting {
+        for node in self.serving(service) {
+            for advertisement in advertisements.iter().filter(|a| (**a).as_ref().selects(node)) {
                 to.nodes.insert(node.name.clone());
                 if node.name == self.own_name {
                     to.interfaces.extend(&advertisement.interfaces);
                 }
             }
         }
+    }
+
+    /// The nodes from which traffic from outside reaches an endpoint of the Service.
+    fn serving<'a>(&'a self, service: &Service) -> impl Iterator<Item = &'a Node> {
+        let (ready_nodes, any_ready) = self.endpoints.ready_nodes(&service.key);
+        let local = service.external_policy == TrafficPolicy::Local;
+        self.nodes.values().filter(move |node| {
+            any_ready && is_usable(node) && (!local || ready_nodes.contains(node.name.as_str()))
+        })
+    }
+
+    /// Of the nodes that may announce an address now, those that should: not the ones that are about to go, as long as
+    /// another is there.
+    #[must_use]
+    pub fn preferred<'a>(&self, candidates: &BTreeSet<&'a str>) -> BTreeSet<&'a str> {
+        let leaving = |name: &str| self.nodes.get(name).is_some_and(|node| node.leaving);
+        let staying: BTreeSet<&str> = candidates.iter().filter(|name| !leaving(name)).copied().collect();
+        if staying.is_empty() { candidates.clone() } else { staying }
     }
 }
 

@@ -36,7 +36,9 @@ mod membership;
 mod metrics;
 pub mod ndp;
 pub mod packet_socket;
+pub mod pool;
 pub mod responder;
+pub mod selection;
 pub mod speaker;
 
 pub use announcer::{Announcer, Input, Orders};

@@ -10,6 +10,9 @@ use crate::parse_ip;
 /// external load balancing.
 const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
+/// The cluster autoscaler's taint on a node that it is about to delete.
+const DELETION_TAINT: &str = "ToBeDeletedByClusterAutoscaler";
+
 /// Where the node is.
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
@@ -24,6 +27,8 @@ pub struct Node {
     pub internal_ips: Vec<IpAddr>,
     /// Condition `NetworkUnavailable` is `True`.
     pub network_unavailable: bool,
+    /// Whether it is about to go: cordoned, which is how a drain begins, or to be deleted by the autoscaler.
+    pub leaving: bool,
 }
 
 impl Node {
@@ -32,6 +37,8 @@ impl Node {
     pub fn from_object(node: &core::Node) -> Self {
         let status = node.status.as_ref();
         let addresses = status.and_then(|s| s.addresses.as_deref()).unwrap_or_default();
+        let spec = node.spec.as_ref();
+        let taints = spec.and_then(|s| s.taints.as_deref()).unwrap_or_default();
         let conditions = status.and_then(|s| s.conditions.as_deref()).unwrap_or_default();
         Self {
             name: node.metadata.name.clone().unwrap_or_default(),
@@ -44,6 +51,8 @@ impl Node {
             network_unavailable: conditions
                 .iter()
                 .any(|c| c.type_ == "NetworkUnavailable" && c.status == "True"),
+            leaving: spec.is_some_and(|s| s.unschedulable == Some(true))
+                || taints.iter().any(|taint| taint.key == DELETION_TAINT),
         }
     }
 
@@ -68,7 +77,7 @@ mod tests {
 
     fn labelled(value: Option<&str>) -> Node {
         let labels = value.map(|v| (EXCLUDE_LABEL.to_owned(), v.to_owned())).into_iter().collect();
-        Node { name: "n".into(), labels, internal_ips: vec![], network_unavailable: false }
+        Node { name: "n".into(), labels, internal_ips: vec![], network_unavailable: false, leaving: false }
     }
 
     #[test]
@@ -78,6 +87,21 @@ mod tests {
         for value in ["", "true", "garbage"] {
             assert!(labelled(Some(value)).excluded_from_load_balancers(), "{value:?}");
         }
+    }
+
+    #[test]
+    fn a_node_leaves_when_it_is_cordoned_or_to_be_deleted() {
+        let leaves = |spec: serde_json::Value| {
+            let node: core::Node =
+                serde_json::from_value(serde_json::json!({"metadata": {"name": "n1"}, "spec": spec}))
+                    .unwrap();
+            Node::from_object(&node).leaving
+        };
+        let taint = |key: &str| serde_json::json!({"taints": [{"key": key, "effect": "NoSchedule"}]});
+        assert!(!leaves(serde_json::json!({})));
+        assert!(!leaves(taint("example.com/gpu")));
+        assert!(leaves(serde_json::json!({"unschedulable": true})));
+        assert!(leaves(taint("ToBeDeletedByClusterAutoscaler")));
     }
 
     #[test]

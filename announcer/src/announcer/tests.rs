@@ -360,6 +360,21 @@ fn a_clean_stop_leaves_no_moment_without_an_owner() {
 }
 
 #[test]
+fn a_drain_begins_with_handing_over() {
+    let mut segment = Segment::new(&["n1", "n2", "n3"]);
+    let mut cordoned = node("n1");
+    cordoned.spec = Some(read(json!({"unschedulable": true})));
+    for name in ["n1", "n2", "n3"] {
+        let now = segment.now;
+        let news = Input::Nodes(Box::new(Update::Apply(cordoned.clone())));
+        segment.member(name).announcer.take(news, now);
+    }
+    segment.decide();
+    segment.assert_one_owner_each("handed over");
+    assert!(segment.member("n1").owned.is_empty());
+}
+
+#[test]
 fn a_machine_that_slept_takes_nothing_from_the_living() {
     let mut segment = Segment::new(&["n1", "n2"]);
     let before = segment.all_owned();

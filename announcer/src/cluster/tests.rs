@@ -70,7 +70,7 @@ fn nodes(cluster: &Cluster) -> Vec<String> {
 #[test]
 fn who_may_announce() {
     type Change = fn(&mut Cluster) -> bool;
-    let cases: [(&str, Change, &[&str]); 13] = [
+    let cases: [(&str, Change, &[&str]); 14] = [
         ("all nodes", |_| false, &["n1", "n2"]),
         ("Local", |c| c.apply_service(&service("s", "Local", &["203.0.113.200"])), &["n1"]),
         ("no ready endpoint", |c| c.apply_slice(&slice("s", &[("n1", false)])), &[]),
@@ -92,6 +92,14 @@ fn who_may_announce() {
                 c.apply_advertisement(&advertisement("all", &spec))
             },
             &["n2"],
+        ),
+        (
+            "other Services only",
+            |c| {
+                let spec = json!({"serviceSelectors": [{"matchLabels": {"tier": "gold"}}]});
+                c.apply_advertisement(&advertisement("all", &spec))
+            },
+            &[],
         ),
         (
             "another pool only",
@@ -123,6 +131,34 @@ fn who_may_announce() {
         change(&mut cluster);
         assert_eq!(nodes(&cluster), expected, "{what}");
     }
+}
+
+#[test]
+fn a_change_of_labels_brings_a_service_under_a_selector() {
+    let mut cluster = cluster();
+    let spec = json!({"serviceSelectors": [{"matchLabels": {"tier": "gold"}}]});
+    cluster.apply_advertisement(&advertisement("all", &spec));
+    let mut gold = service("s", "Cluster", &["203.0.113.200"]);
+    gold.metadata.labels = Some([("tier".into(), "gold".into())].into());
+    assert!(cluster.apply_service(&gold));
+    assert_eq!(nodes(&cluster), ["n1", "n2"]);
+}
+
+#[test]
+fn a_node_that_is_about_to_go_comes_last() {
+    let mut cluster = cluster();
+    let cordoned = |name: &str| {
+        let mut object = node(name, &json!({}), false);
+        object.spec = Some(read(json!({"unschedulable": true})));
+        object
+    };
+    let both = BTreeSet::from(["n1", "n2"]);
+    assert_eq!(cluster.preferred(&both), both);
+    assert!(cluster.apply_node(&cordoned("n1")));
+    assert_eq!(cluster.preferred(&both), ["n2"].into());
+    assert_eq!(cluster.preferred(&["n1"].into()), ["n1"].into(), "nobody else is there");
+    assert!(cluster.apply_node(&cordoned("n2")));
+    assert_eq!(cluster.preferred(&both), both);
 }
 
 fn judged(mut pool: IPAddressPool, accepted: &str) -> IPAddressPool {
