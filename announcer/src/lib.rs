@@ -22,6 +22,7 @@ pub mod advertisement;
 pub mod agent;
 mod announcer;
 pub mod arp;
+pub mod bgp;
 mod claim_log;
 pub mod cluster;
 mod deadline;
