@@ -82,14 +82,29 @@ fn inputs(
     heard: mpsc::Receiver<Input>,
 ) -> impl Stream<Item = Input> + use<> {
     let all = watcher::Config::default;
-    let namespaced = (Api::namespaced(client.clone(), namespace), Api::namespaced(client.clone(), namespace));
     let local = stream::unfold(heard, |mut heard| async { heard.recv().await.map(|input| (input, heard)) });
-    let sources: [BoxStream<'static, Input>; 7] = [
+    let sources: [BoxStream<'static, Input>; 11] = [
         updates(Api::all(client.clone()), all()).map(|update| Input::Services(Box::new(update))).boxed(),
         updates(Api::all(client.clone()), all()).map(|update| Input::Slices(Box::new(update))).boxed(),
         updates(Api::all(client.clone()), all()).map(|update| Input::Nodes(Box::new(update))).boxed(),
-        updates(namespaced.0, all()).map(|update| Input::Pools(Box::new(update))).boxed(),
-        updates(namespaced.1, all()).map(|update| Input::Advertisements(Box::new(update))).boxed(),
+        updates(Api::namespaced(client.clone(), namespace), all())
+            .map(|update| Input::Pools(Box::new(update)))
+            .boxed(),
+        updates(Api::namespaced(client.clone(), namespace), all())
+            .map(|update| Input::Advertisements(Box::new(update)))
+            .boxed(),
+        updates(Api::namespaced(client.clone(), namespace), all())
+            .map(|update| Input::RouteAdvertisements(Box::new(update)))
+            .boxed(),
+        updates(Api::namespaced(client.clone(), namespace), all())
+            .map(|update| Input::Peers(Box::new(update)))
+            .boxed(),
+        updates(Api::namespaced(client.clone(), namespace), all())
+            .map(|update| Input::BfdProfiles(Box::new(update)))
+            .boxed(),
+        updates(Api::namespaced(client.clone(), namespace), all())
+            .map(|update| Input::Communities(Box::new(update)))
+            .boxed(),
         updates(Api::namespaced(client.clone(), namespace), lease::watch_config())
             .map(|update| Input::Leases(Box::new(update)))
             .boxed(),

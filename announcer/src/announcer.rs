@@ -6,8 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use k8s_openapi::api::{coordination::v1::Lease, core::v1 as core, discovery::v1 as discovery};
-use penstock_crds::{IPAddressPool, L2Advertisement};
+use k8s_openapi::api::coordination::v1::Lease;
 use penstock_model::ObjectKey;
 use penstock_runtime::Update;
 
@@ -17,99 +16,14 @@ use crate::{
     cluster::{Assignment, Cluster, Kind},
     election,
     fence::{Fence, Turn},
+    input::{Arrived, Input, update},
     lease,
     link::Link,
     liveness::Liveness,
     mac::Mac,
+    orders::Orders,
+    peering::{self, Peering},
 };
-
-/// What an announcer can be told.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// News of Services.
-    Services(Box<Update<core::Service>>),
-    /// News of EndpointSlices.
-    Slices(Box<Update<discovery::EndpointSlice>>),
-    /// News of Nodes.
-    Nodes(Box<Update<core::Node>>),
-    /// News of pools.
-    Pools(Box<Update<IPAddressPool>>),
-    /// News of advertisements.
-    Advertisements(Box<Update<L2Advertisement>>),
-    /// News of the announcers' Leases.
-    Leases(Box<Update<Lease>>),
-    /// This node's links, all of them.
-    Links(Vec<Link>),
-    /// A renewal of our Lease with this token is about to be sent.
-    RenewalSent {
-        /// The token.
-        token: i64,
-        /// When.
-        at: Instant,
-    },
-    /// Another station claims an address that we answer for.
-    Claim {
-        /// The address.
-        address: IpAddr,
-        /// Who.
-        by: Mac,
-        /// Where it was heard.
-        interface: String,
-    },
-}
-
-/// What is to be announced.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Orders {
-    /// The addresses that this node owns and the interfaces to answer on.
-    pub owned: BTreeMap<IpAddr, BTreeSet<String>>,
-    /// Whether addresses may be claimed, by gratuitous ARP and unsolicited advertisements.
-    pub claiming: bool,
-}
-
-impl Orders {
-    /// The addresses to answer for on one interface.
-    #[must_use]
-    pub fn on(&self, interface: &str) -> BTreeSet<IpAddr> {
-        self.owned.iter().filter(|(_, names)| names.contains(interface)).map(|(ip, _)| *ip).collect()
-    }
-
-    /// The addresses that are in these orders and not in those before.
-    #[must_use]
-    pub fn beyond(&self, before: &Self) -> Vec<IpAddr> {
-        self.owned.keys().filter(|ip| !before.owned.contains_key(ip)).copied().collect()
-    }
-}
-
-/// Which kinds have arrived as complete lists.
-#[derive(Debug, Default)]
-struct Arrived {
-    kinds: BTreeSet<&'static str>,
-}
-
-impl Arrived {
-    const ALL: usize = 7;
-
-    fn note(&mut self, input: &Input) {
-        let (kind, whole) = match input {
-            Input::Services(update) => ("services", is_whole(update)),
-            Input::Slices(update) => ("slices", is_whole(update)),
-            Input::Nodes(update) => ("nodes", is_whole(update)),
-            Input::Pools(update) => ("pools", is_whole(update)),
-            Input::Advertisements(update) => ("advertisements", is_whole(update)),
-            Input::Leases(update) => ("leases", is_whole(update)),
-            Input::Links(_) => ("links", true),
-            Input::RenewalSent { .. } | Input::Claim { .. } => return,
-        };
-        if whole {
-            self.kinds.insert(kind);
-        }
-    }
-}
-
-fn is_whole<K>(update: &Update<K>) -> bool {
-    matches!(update, Update::Reset(_))
-}
 
 /// One node's view and judgement.
 #[derive(Debug)]
@@ -118,6 +32,7 @@ pub struct Announcer {
     /// `--interface`: used where an advertisement names none.
     default_interfaces: Vec<String>,
     cluster: Cluster,
+    peering: Peering,
     liveness: Liveness,
     fence: Fence,
     claim_log: ClaimLog,
@@ -141,6 +56,7 @@ impl Announcer {
             own_name: own_name.to_owned(),
             default_interfaces: interfaces,
             cluster: Cluster::new(own_name),
+            peering: Peering::default(),
             liveness: Liveness::default(),
             fence: Fence::new(lease_duration),
             claim_log: ClaimLog::default(),
@@ -157,17 +73,23 @@ impl Announcer {
     /// Takes one piece of news.
     pub fn take(&mut self, input: Input, now: Instant) {
         self.arrived.note(&input);
-        let cluster = &mut self.cluster;
+        let (cluster, peering) = (&mut self.cluster, &mut self.peering);
         self.stale |= match input {
+            Input::Leases(leases) => self.take_leases(*leases, now),
+            Input::Links(links) => self.take_links(links),
+            Input::RenewalSent { token, at } => {
+                self.fence.sent(token, at);
+                false
+            }
+            Input::Claim { address, by, interface } => self.take_claim(address, by, &interface, now),
+            Input::Password { secret, password } => self.peering.take_password(secret, password),
             Input::Services(u) => {
                 update(cluster, *u, Kind::Services, Cluster::apply_service, Cluster::delete_service)
             }
             Input::Slices(u) => {
                 update(cluster, *u, Kind::Slices, Cluster::apply_slice, Cluster::delete_slice)
             }
-            Input::Nodes(u) => {
-                update(cluster, *u, Kind::Nodes, Cluster::apply_node, |c, key| c.delete_node(&key.name))
-            }
+            Input::Nodes(u) => update(cluster, *u, Kind::Nodes, Cluster::apply_node, Cluster::delete_node),
             Input::Pools(u) => update(cluster, *u, Kind::Pools, Cluster::apply_pool, Cluster::delete_pool),
             Input::Advertisements(u) => update(
                 cluster,
@@ -176,13 +98,22 @@ impl Announcer {
                 Cluster::apply_advertisement,
                 Cluster::delete_advertisement,
             ),
-            Input::Leases(leases) => self.take_leases(*leases, now),
-            Input::Links(links) => self.take_links(links),
-            Input::RenewalSent { token, at } => {
-                self.fence.sent(token, at);
-                false
+            Input::RouteAdvertisements(u) => update(
+                cluster,
+                *u,
+                Kind::RouteAdvertisements,
+                Cluster::apply_route_advertisement,
+                Cluster::delete_route_advertisement,
+            ),
+            Input::Communities(u) => {
+                update(cluster, *u, Kind::Communities, Cluster::apply_community, Cluster::delete_community)
             }
-            Input::Claim { address, by, interface } => self.take_claim(address, by, &interface, now),
+            Input::Peers(u) => {
+                update(peering, *u, peering::Kind::Peers, Peering::apply_peer, Peering::delete_peer)
+            }
+            Input::BfdProfiles(u) => {
+                update(peering, *u, peering::Kind::Profiles, Peering::apply_profile, Peering::delete_profile)
+            }
         };
     }
 
@@ -232,7 +163,7 @@ impl Announcer {
     /// Whether every list has arrived; nothing is announced before.
     #[must_use]
     pub fn is_synced(&self) -> bool {
-        self.arrived.kinds.len() == Arrived::ALL
+        self.arrived.is_complete()
     }
 
     /// Whether our Lease is healthy, as of the last decision.
@@ -258,10 +189,23 @@ impl Announcer {
             self.report_taken();
         }
         if self.stale || self.judged.as_ref() != Some(&live) {
-            self.orders = Orders { owned: self.owned(&live), claiming: self.fence.is_healthy() };
+            self.orders = self.orders(&live);
             (self.stale, self.judged) = (false, Some(live));
         }
         &self.orders
+    }
+
+    fn orders(&self, live: &BTreeSet<String>) -> Orders {
+        let node = self.cluster.own_node();
+        let (sessions, refused) = node.map(|node| self.peering.sessions(node)).unwrap_or_default();
+        let peers = sessions.keys().map(String::as_str).collect();
+        Orders {
+            owned: self.owned(live),
+            claiming: self.fence.is_healthy(),
+            routes: self.cluster.routes(&peers, live),
+            sessions,
+            problems: self.cluster.problems().into_iter().chain(refused).collect(),
+        }
     }
 
     /// Says once what is left out and why.
@@ -351,26 +295,6 @@ impl Announcer {
     /// The Services that have an address.
     pub fn services_of(&self, address: IpAddr) -> impl Iterator<Item = &ObjectKey> {
         self.assignments.get(&address).into_iter().flat_map(|assignment| &assignment.services)
-    }
-}
-
-/// Passes an update on to the index; returns whether anything may differ.
-fn update<K: kube::Resource>(
-    cluster: &mut Cluster,
-    update: Update<K>,
-    kind: Kind,
-    apply: fn(&mut Cluster, &K) -> bool,
-    delete: fn(&mut Cluster, &ObjectKey) -> bool,
-) -> bool {
-    match update {
-        Update::Apply(object) => apply(cluster, &object),
-        Update::Delete(object) => delete(cluster, &ObjectKey::of(object.meta())),
-        Update::Reset(objects) => {
-            let kept: BTreeSet<_> = objects.iter().map(|object| ObjectKey::of(object.meta())).collect();
-            let gone: Vec<_> = cluster.keys(kind).into_iter().filter(|key| !kept.contains(key)).collect();
-            let deleted = gone.iter().fold(false, |changed, key| delete(cluster, key) | changed);
-            objects.iter().fold(deleted, |changed, object| apply(cluster, object) | changed)
-        }
     }
 }
 

@@ -7,12 +7,14 @@ use std::{
 };
 
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
-use penstock_crds::{ALLOCATED_FROM, IPAddressPool, L2Advertisement};
+use penstock_crds::{ALLOCATED_FROM, BGPAdvertisement, Community, IPAddressPool, L2Advertisement};
 use penstock_model::{EndpointIndex, Node, ObjectKey, Service, ServiceType, TrafficPolicy};
 
 use crate::{
     advertisement::{Advertisement, InterfaceSelection},
+    input::Index,
     pool::Pool,
+    route_advertisement::{CommunityNames, RouteAdvertisement},
     selection::Selection,
 };
 
@@ -46,7 +48,10 @@ pub struct Cluster {
     endpoints: EndpointIndex,
     nodes: BTreeMap<String, Node>,
     pools: BTreeMap<ObjectKey, Pool>,
-    advertisements: BTreeMap<ObjectKey, Advertisement>,
+    /// Those that cannot be read stand with the reason.
+    advertisements: BTreeMap<ObjectKey, Result<Advertisement, String>>,
+    route_advertisements: BTreeMap<ObjectKey, Result<RouteAdvertisement, String>>,
+    community_names: CommunityNames,
 }
 
 impl Cluster {
@@ -61,6 +66,8 @@ impl Cluster {
             nodes: BTreeMap::new(),
             pools: BTreeMap::new(),
             advertisements: BTreeMap::new(),
+            route_advertisements: BTreeMap::new(),
+            community_names: CommunityNames::default(),
         }
     }
 
@@ -113,8 +120,8 @@ impl Cluster {
     }
 
     /// Forgets a Node.
-    pub fn delete_node(&mut self, name: &str) -> bool {
-        self.nodes.remove(name).is_some()
+    pub fn delete_node(&mut self, key: &ObjectKey) -> bool {
+        self.nodes.remove(&key.name).is_some()
     }
 
     /// Takes a new or changed pool.
@@ -131,15 +138,8 @@ impl Cluster {
     /// Takes a new or changed advertisement. One that cannot be read harms only itself.
     pub fn apply_advertisement(&mut self, object: &L2Advertisement) -> bool {
         let key = ObjectKey::of(&object.metadata);
-        match Advertisement::from_object(object) {
-            Ok(advertisement) => {
-                self.advertisements.insert(key, advertisement);
-            }
-            Err(error) => {
-                tracing::warn!(advertisement = %key, %error, "nothing is announced for an L2Advertisement");
-                self.advertisements.remove(&key);
-            }
-        }
+        let read = Advertisement::from_object(object).map_err(|error| error.to_string());
+        self.advertisements.insert(key, read);
         true
     }
 
@@ -148,16 +148,27 @@ impl Cluster {
         self.advertisements.remove(key).is_some()
     }
 
-    /// The keys of everything of a kind, for comparing with a complete list.
-    #[must_use]
-    pub fn keys(&self, kind: Kind) -> Vec<ObjectKey> {
-        match kind {
-            Kind::Services => self.services.keys().cloned().collect(),
-            Kind::Slices => self.endpoints.keys().cloned().collect(),
-            Kind::Nodes => self.nodes.keys().map(|name| ObjectKey::new("", name)).collect(),
-            Kind::Pools => self.pools.keys().cloned().collect(),
-            Kind::Advertisements => self.advertisements.keys().cloned().collect(),
-        }
+    /// Takes a new or changed advertisement of BGP. One that cannot be read harms only itself.
+    pub fn apply_route_advertisement(&mut self, object: &BGPAdvertisement) -> bool {
+        let key = ObjectKey::of(&object.metadata);
+        let read = RouteAdvertisement::from_object(object).map_err(|error| error.to_string());
+        self.route_advertisements.insert(key, read);
+        true
+    }
+
+    /// Forgets an advertisement of BGP.
+    pub fn delete_route_advertisement(&mut self, key: &ObjectKey) -> bool {
+        self.route_advertisements.remove(key).is_some()
+    }
+
+    /// Takes new or changed names of communities.
+    pub fn apply_community(&mut self, object: &Community) -> bool {
+        self.community_names.apply(object)
+    }
+
+    /// Forgets names of communities.
+    pub fn delete_community(&mut self, key: &ObjectKey) -> bool {
+        self.community_names.delete(key)
     }
 
     /// This node, once it is known.
@@ -215,7 +226,7 @@ impl Cluster {
     /// The advertisements of a kind that announce a Service's address.
     fn covering<'a, A: AsRef<Selection>>(
         &self,
-        all: &'a BTreeMap<ObjectKey, A>,
+        all: &'a BTreeMap<ObjectKey, Result<A, String>>,
         announced: &Announced,
         address: IpAddr,
     ) -> Vec<&'a A> {
@@ -228,7 +239,8 @@ impl Cluster {
         let takes = |key: &ObjectKey, selection: &Selection| {
             selection.takes(&announced.labels) && covers(key, selection)
         };
-        all.iter().filter(|(key, a)| takes(key, (*a).as_ref())).map(|(_, a)| a).collect()
+        let readable = all.iter().filter_map(|(key, read)| Some((key, read.as_ref().ok()?)));
+        readable.filter(|(key, a)| takes(key, (*a).as_ref())).map(|(_, a)| a).collect()
     }
 
     /// Where no pool in use has an address, the one that it came from counts, also after it was refused or
@@ -274,6 +286,22 @@ impl Cluster {
     }
 }
 
+impl Index for Cluster {
+    type Kind = Kind;
+
+    fn keys(&self, kind: Kind) -> Vec<ObjectKey> {
+        match kind {
+            Kind::Services => self.services.keys().cloned().collect(),
+            Kind::Slices => self.endpoints.keys().cloned().collect(),
+            Kind::Nodes => self.nodes.keys().map(|name| ObjectKey::new("", name)).collect(),
+            Kind::Pools => self.pools.keys().cloned().collect(),
+            Kind::Advertisements => self.advertisements.keys().cloned().collect(),
+            Kind::RouteAdvertisements => self.route_advertisements.keys().cloned().collect(),
+            Kind::Communities => self.community_names.keys(),
+        }
+    }
+}
+
 /// The kinds of the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -287,11 +315,16 @@ pub enum Kind {
     Pools,
     /// L2Advertisements.
     Advertisements,
+    /// BGPAdvertisements.
+    RouteAdvertisements,
+    /// Communities.
+    Communities,
 }
 
 fn is_usable(node: &Node) -> bool {
     !node.network_unavailable && !node.excluded_from_load_balancers()
 }
 
+mod routes;
 #[cfg(test)]
 mod tests;

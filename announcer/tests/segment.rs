@@ -299,7 +299,11 @@ async fn an_interface_that_goes_down_and_comes_back_is_answered_on_again() {
     let watch = segment.node.inside(|| LinkWatch::open().unwrap());
     tokio::spawn(watch.run(sender.clone()));
     let mut responders = Responders::new(sender, Metrics::default());
-    let orders = Orders { owned: [(VIP.into(), ["eth0".to_owned()].into())].into(), claiming: true };
+    let orders = Orders {
+        owned: [(VIP.into(), ["eth0".to_owned()].into())].into(),
+        claiming: true,
+        ..Orders::default()
+    };
     let usable = |links: &[Link]| links.iter().any(|l| l.name == "eth0" && l.is_usable());
 
     let links = links_that(&mut news, usable).await;

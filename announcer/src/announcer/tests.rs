@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
+use penstock_crds::{IPAddressPool, L2Advertisement};
 use serde_json::json;
 
 use super::*;
@@ -116,6 +118,10 @@ impl Segment {
             Input::Nodes(Box::new(Update::Reset(self.names.iter().map(|name| node(name)).collect()))),
             Input::Pools(Box::new(Update::Reset(vec![pool()]))),
             Input::Advertisements(Box::new(Update::Reset(vec![advertisement()]))),
+            Input::RouteAdvertisements(Box::new(Update::Reset(vec![]))),
+            Input::Peers(Box::new(Update::Reset(vec![]))),
+            Input::BfdProfiles(Box::new(Update::Reset(vec![]))),
+            Input::Communities(Box::new(Update::Reset(vec![]))),
             Input::Leases(Box::new(Update::Reset(vec![]))),
             Input::Links(vec![link()]),
         ]

@@ -7,11 +7,11 @@ use super::*;
 
 const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 200));
 
-fn read<T: DeserializeOwned>(value: Value) -> T {
+pub(super) fn read<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
-fn service(name: &str, policy: &str, ips: &[&str]) -> core::Service {
+pub(super) fn service(name: &str, policy: &str, ips: &[&str]) -> core::Service {
     let ingress: Vec<Value> = ips.iter().map(|ip| json!({"ip": ip})).collect();
     read(json!({
         "metadata": {"name": name, "namespace": "d"},
@@ -20,7 +20,7 @@ fn service(name: &str, policy: &str, ips: &[&str]) -> core::Service {
     }))
 }
 
-fn slice(service: &str, endpoints: &[(&str, bool)]) -> discovery::EndpointSlice {
+pub(super) fn slice(service: &str, endpoints: &[(&str, bool)]) -> discovery::EndpointSlice {
     let endpoints: Vec<Value> = endpoints
         .iter()
         .map(|(node, ready)| {
@@ -33,12 +33,18 @@ fn slice(service: &str, endpoints: &[(&str, bool)]) -> discovery::EndpointSlice 
     }))
 }
 
-fn node(name: &str, labels: &Value, network_unavailable: bool) -> core::Node {
+pub(super) fn node(name: &str, labels: &Value, network_unavailable: bool) -> core::Node {
     let status = if network_unavailable { "True" } else { "False" };
     read(json!({
         "metadata": {"name": name, "labels": labels},
         "status": {"conditions": [{"type": "NetworkUnavailable", "status": status}]}
     }))
+}
+
+pub(super) fn cordoned(name: &str) -> core::Node {
+    let mut object = node(name, &json!({}), false);
+    object.spec = Some(read(json!({"unschedulable": true})));
+    object
 }
 
 fn pool(namespace: &str, name: &str, addresses: &[&str]) -> IPAddressPool {
@@ -52,7 +58,7 @@ fn advertisement(name: &str, spec: &Value) -> L2Advertisement {
 }
 
 /// Nodes n1 and n2, a pool that is announced, a Service with an endpoint on n1.
-fn cluster() -> Cluster {
+pub(super) fn cluster() -> Cluster {
     let mut cluster = Cluster::new("n1");
     cluster.apply_node(&node("n1", &json!({"rack": "r1"}), false));
     cluster.apply_node(&node("n2", &json!({"rack": "r2"}), false));
@@ -84,7 +90,7 @@ fn who_may_announce() {
             &["n2"],
         ),
         ("network unavailable", |c| c.apply_node(&node("n2", &json!({}), true)), &["n1"]),
-        ("node gone", |c| c.delete_node("n2"), &["n1"]),
+        ("node gone", |c| c.delete_node(&ObjectKey::new("", "n2")), &["n1"]),
         (
             "node selector",
             |c| {
@@ -147,11 +153,6 @@ fn a_change_of_labels_brings_a_service_under_a_selector() {
 #[test]
 fn a_node_that_is_about_to_go_comes_last() {
     let mut cluster = cluster();
-    let cordoned = |name: &str| {
-        let mut object = node(name, &json!({}), false);
-        object.spec = Some(read(json!({"unschedulable": true})));
-        object
-    };
     let both = BTreeSet::from(["n1", "n2"]);
     assert_eq!(cluster.preferred(&both), both);
     assert!(cluster.apply_node(&cordoned("n1")));
