@@ -51,10 +51,12 @@ conformance: prerequisites machine ## Run Kubernetes' own tests of Services and 
 # make bench BENCH='operator --runs 1 --without-peer'
 # make bench BENCH='dataplane --size 10kx5 --subject penstock --only event-to-rule --runs 1'
 # make bench BENCH='aws --services 1000'
-bench: prerequisites $(if $(filter operator aws,$(BENCH)),go,machine) ## Measure: the operator beside MetalLB, calls to AWS, the dataplane beside kube-proxy (as root)
+# make bench BENCH=providers (or hetzner, or digitalocean)
+CLOUDS = providers aws hetzner digitalocean
+bench: prerequisites $(if $(filter operator $(CLOUDS),$(BENCH)),go,machine) ## Measure: the operator beside MetalLB, calls to clouds (BENCH=providers), the dataplane beside kube-proxy (as root)
 	cargo build --release --workspace --bins
-	$(if $(filter aws,$(firstword $(BENCH))),,$(RELEASE)/penstock-e2e bench $(BENCH))
-	$(if $(filter-out aws,$(firstword $(BENCH))),,$(RELEASE)/penstock-aws-bench $(wordlist 2,$(words $(BENCH)),$(BENCH)))
+	$(if $(filter $(CLOUDS),$(firstword $(BENCH))),,$(RELEASE)/penstock-e2e bench $(BENCH))
+	$(if $(filter-out $(CLOUDS),$(firstword $(BENCH))),,$(RELEASE)/penstock-provider-bench $(BENCH))
 
 # Hours with the default QUIET=60 (seconds without a write that end a run), under one with QUIET=3. WORKERS=6 runs at a
 # time, each with an API server of about 400 MB. ARGS="--only '...'" repeats one run, ARGS="--seed N" one seed,

@@ -46,11 +46,19 @@ impl AwsLab {
     /// When a part does not start.
     pub async fn start(url: &str, vpc: &str, subnets: &[&str]) -> Result<Self> {
         let fixture = Fixture::start().await?;
+        Self::class(&fixture, "nlb", url, vpc, subnets).await?;
+        Ok(Self { fixture })
+    }
+
+    /// The same class of another name, with its credentials, on an API server that runs.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn class(fixture: &Fixture, name: &str, url: &str, vpc: &str, subnets: &[&str]) -> Result<()> {
         fixture.credentials("aws", &[("accessKeyId", ACCESS_KEY), ("secretAccessKey", "s3cret")])?;
         let parameters = json!({"region": REGION, "vpcId": vpc, "clusterName": "blue", "endpointUrl": url,
             "internalSubnets": subnets, "publicSubnets": subnets, "credentialsSecret": "aws"});
-        fixture.class_of("nlb", json!({"provider": "aws", "aws": parameters})).await?;
-        Ok(Self { fixture })
+        fixture.class_of(name, json!({"provider": "aws", "aws": parameters})).await
     }
 
     /// Creates the node of an instance.

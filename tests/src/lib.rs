@@ -12,7 +12,7 @@ mod loopback;
 pub mod outside_lab;
 pub mod provider_contract;
 pub mod replica;
-mod secret;
+pub mod secret;
 pub mod webhook_endpoint;
 
 use std::{

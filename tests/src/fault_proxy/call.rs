@@ -14,7 +14,7 @@ pub(super) const UID: &str = "{uid}";
 pub struct Call {
     /// The HTTP method.
     pub method: String,
-    /// The path, without the query, and with `{uid}` in place of every UID: objects have others in every run.
+    /// The path, without the query, and with `{uid}` in place of every UID and number: objects have others in every run.
     pub path: String,
     /// Counts from 1.
     pub occurrence: usize,
@@ -72,7 +72,8 @@ impl Class {
 
 /// The path with [`UID`] in place of every UID.
 pub(super) fn without_uids(path: &str) -> String {
-    let name = |segment: &str| if is_uid(segment) { UID.to_owned() } else { segment.to_owned() };
+    let is_id = |segment: &str| is_uid(segment) || is_number(segment);
+    let name = |segment: &str| if is_id(segment) { UID.to_owned() } else { segment.to_owned() };
     path.split('/').map(name).collect::<Vec<_>>().join("/")
 }
 
@@ -81,6 +82,14 @@ fn is_uid(segment: &str) -> bool {
     let groups: Vec<&str> = segment.split('-').collect();
     groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
         && groups.iter().all(|group| group.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
+/// What clouds count their objects by, as in `load_balancers/12` and `load_balancers/lb-00000012`.
+fn is_number(segment: &str) -> bool {
+    let number = segment.rsplit('-').next().unwrap_or(segment);
+    let counted =
+        number == segment || (number.len() == 8 && ["lb", "cert"].iter().any(|k| segment.starts_with(k)));
+    counted && !number.is_empty() && number.chars().all(|c| c.is_ascii_digit())
 }
 
 /// The path without what is the same in all of them.
@@ -127,6 +136,9 @@ mod tests {
     fn a_path_has_the_same_name_whatever_the_uid() {
         let path = "/v1/load-balancers/7c2f9a1e-52f4-4f0e-9c5b-0d6b1b7f2a11/targets";
         assert_eq!(without_uids(path), "/v1/load-balancers/{uid}/targets");
+        let numbered = ["/v1/load_balancers/17/actions/add_target", "/v2/certificates/cert-00000017"];
+        assert_eq!(without_uids(numbered[0]), "/v1/load_balancers/{uid}/actions/add_target");
+        assert_eq!(without_uids(numbered[1]), "/v2/certificates/{uid}");
         for path in ["/api/v1/namespaces/default/services/a", "/a/7c2f9a1e-52f4-4f0e-9c5b-0d6b1b7f2a1"] {
             assert_eq!(without_uids(path), path);
         }

@@ -40,14 +40,7 @@ impl HetznerEndpoint {
     /// # Errors
     /// When there is no port.
     pub async fn start() -> Result<Self> {
-        let labels = [("node".to_owned(), "yes".to_owned())];
-        let store = Store {
-            token: TOKEN.to_owned(),
-            servers: (1..=200).map(|id| (id, labels.clone().into())).collect(),
-            networks: [7, 8].into(),
-            certificates: [1, 2].into(),
-            ..Store::default()
-        };
+        let store = Store::fresh(TOKEN);
         let routed = |listener, store| serve(listener, Router::new().fallback(answer).with_state(store));
         Ok(Self(Loopback::start(ANY_PORT, store, routed).await?))
     }

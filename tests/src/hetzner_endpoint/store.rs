@@ -112,6 +112,22 @@ impl Asked<'_> {
 }
 
 impl Store {
+    pub(super) fn fresh(token: &str) -> Self {
+        let labels = [("node".to_owned(), "yes".to_owned())];
+        Self {
+            token: token.to_owned(),
+            servers: (1..=200).map(|id| (id, labels.clone().into())).collect(),
+            networks: [7, 8].into(),
+            certificates: [1, 2].into(),
+            ..Self::default()
+        }
+    }
+
+    /// Forgets everything: it is as it was when the endpoint started.
+    pub fn clear(&mut self) {
+        *self = Self::fresh(&std::mem::take(&mut self.token));
+    }
+
     /// The `nth` call from now on (1: the next) goes wrong.
     pub fn fail_any(&mut self, nth: usize, fault: Fault) {
         self.faults.add(Counted::Any, nth, fault);

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use crate::{
     appliance::{self, Appliance},
-    cloud::Cloud,
+    cloud::Clouds,
     end_state::{self, Addresses},
     scenario::{Outside, Scenario},
     supervisor::Supervisor,
@@ -71,12 +71,12 @@ impl Lab {
         let late = killer.clone();
         let kill: Kill = Arc::new(move || late.get().into_iter().for_each(|kill| kill()));
         let appliance = Arc::new(Appliance::start(kill.clone()).await?);
-        let cloud = Arc::new(Cloud::start(kill.clone()).await?);
+        let clouds = Clouds::start(&kill).await?;
         let proxy = FaultProxy::start(upstream, kill).await?;
         let operator = Supervisor::new(operator, &proxy.url(), dir.path())?;
         let _ = killer.set(operator.killer());
         let doubles = Doubles::watch(client.clone());
-        let user = User { client, class: CLASS, limit: LIMIT, appliance, cloud };
+        let user = User { client, class: CLASS, limit: LIMIT, appliance, clouds };
         Ok(Self { user, proxy, operator, doubles, _control_plane: control_plane, _dir: dir })
     }
 
@@ -86,7 +86,9 @@ impl Lab {
         self.proxy.begin(Plan::Nothing);
         self.proxy.drained().await;
         self.user.appliance.clear().await;
-        self.user.cloud.clear().await;
+        for cloud in self.user.clouds.all() {
+            cloud.clear().await;
+        }
         let client = &self.user.client;
         for service in end_state::list(client, "", "Service", "services").await? {
             let name = service.metadata.name.unwrap_or_default();
@@ -102,6 +104,8 @@ impl Lab {
         remove_all(&appliance::nodes(&self.user)).await?;
         remove_all(&self.user.pools()).await?;
         remove_all(&self.user.classes()).await?;
+        let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::default_namespaced(client.clone());
+        remove_all(&secrets).await?;
         let events: Api<k8s_openapi::api::events::v1::Event> = Api::default_namespaced(client.clone());
         remove_all(&events).await?;
         self.doubles.take();
@@ -115,7 +119,7 @@ impl Lab {
             Some(Outside::Appliance(unfinished)) => {
                 self.user.appliance.prepare(&self.user, unfinished).await?;
             }
-            Some(Outside::Cloud) => self.user.cloud.prepare(&self.user).await?,
+            Some(Outside::Cloud(kind)) => self.user.cloud(kind).prepare(&self.user).await?,
             None => {}
         }
         for (name, addresses) in scenario.pools {
@@ -157,14 +161,14 @@ impl Lab {
         let mut state = end_state::read(client, addresses).await?;
         let services = end_state::list(client, "", "Service", "services").await?;
         state["outside"] = self.user.appliance.state(&services);
-        state["aws"] = self.user.cloud.state(&services);
+        state["clouds"] = self.user.clouds.state(&services);
         Ok(state)
     }
 
     /// When something other than a Lease was last written, or the provider was last called.
     pub(crate) fn last_activity(&self) -> Option<Instant> {
-        let outside = self.user.outside().map(FaultProxy::last_call);
-        outside.into_iter().fold(self.proxy.last_write(), Ord::max)
+        let outside = self.user.outside().into_iter().map(FaultProxy::last_call);
+        outside.fold(self.proxy.last_write(), Ord::max)
     }
 
     /// Waits until nothing but Leases has been written, and the provider was not called, for this long.
@@ -227,6 +231,7 @@ fn install(control_plane: &ControlPlane) -> Result<()> {
     let kinds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/yaml");
     control_plane.run_kubectl(&["apply", "--server-side", "-f", &kinds.display().to_string()])?;
     apply_rbac(control_plane, "operator")?;
+    Clouds::install(control_plane)?;
     control_plane.run_kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
     Ok(())
 }

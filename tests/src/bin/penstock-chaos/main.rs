@@ -1,6 +1,6 @@
 //! `make chaos`: the operator under faults at every step, and under random changes.
 //!
-//! Some stories need a balancer outside the cluster, an appliance's or AWS's: for them a proxy stands before the
+//! Some stories need a balancer outside the cluster, an appliance's or a cloud's: for them a proxy stands before the
 //! provider's endpoint too.
 //!
 //! The sweep plays every scenario once without faults and records its mutating calls, the events of its watches and its
@@ -9,10 +9,13 @@
 //! difference of the end state, and a crash at one is a crash after the write before it: only the seeds make them fail.
 
 mod appliance;
+mod aws;
 mod change;
 mod cloud;
 mod cloud_stories;
+mod digitalocean;
 mod end_state;
+mod hetzner;
 mod invariants;
 mod lab;
 mod outside;

@@ -94,13 +94,13 @@ impl Report {
     /// Prints the table and the last line. Returns whether nothing failed.
     pub(crate) fn print(&self) -> bool {
         println!(
-            "\n{:<20} {:>6} {:>7} {:>6} {:>7} {:>7} {:>7}",
+            "\n{:<26} {:>6} {:>7} {:>6} {:>7} {:>7} {:>7}",
             "scenario", "calls", "events", "runs", "passed", "failed", "missed"
         );
         for name in &self.order {
             let row = &self.rows[name];
             println!(
-                "{name:<20} {:>6} {:>7} {:>6} {:>7} {:>7} {:>7}",
+                "{name:<26} {:>6} {:>7} {:>6} {:>7} {:>7} {:>7}",
                 row.calls, row.events, row.runs, row.passed, row.failed, row.missed
             );
         }

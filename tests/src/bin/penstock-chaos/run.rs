@@ -81,8 +81,9 @@ pub(crate) async fn record(lab: &Lab, scenario: &Scenario, quiet: Duration) -> R
     scenario.play(&lab.user).await?;
     lab.at_rest(quiet.max(RECORDING)).await?;
     let end = lab.end_state(scenario.addresses).await?;
-    for outside in ["outside", "aws"] {
-        ensure!(end[outside]["orphans"] == json!([]), "balancers without a Service: {}", end[outside]);
+    let clouds = end["clouds"].as_object().into_iter().flat_map(|clouds| clouds.values());
+    for outside in clouds.chain([&end["outside"]]) {
+        ensure!(outside["orphans"] == json!([]), "balancers without a Service: {outside}");
     }
     let calls = writes(&lab.proxy);
     let mut events = lab.proxy.events();
@@ -195,7 +196,9 @@ pub(crate) async fn conclude(lab: &Lab, limit: Option<Duration>) -> Result<()> {
         user.gone(name).await.map_err(|error| anyhow!("a finalizer leaks: {error:#}"))?;
     }
     user.appliance.is_empty(&user).await.context("a balancer leaks")?;
-    user.cloud.is_empty(&user).await.context("something leaks in AWS")?;
+    for cloud in user.clouds.all() {
+        cloud.is_empty(&user).await.context("something leaks in a cloud")?;
+    }
     let records = end_state::records(&user.client).await?;
     ensure!(records.is_empty(), "a record leaks: {records:?}");
     Ok(())

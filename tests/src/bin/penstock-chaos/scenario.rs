@@ -4,15 +4,15 @@ use anyhow::Result;
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::json;
 
-use crate::{cloud_stories, end_state::Addresses, outside, user::User};
+use crate::{cloud::Kind, cloud_stories, end_state::Addresses, outside, user::User};
 
 /// What a story has outside the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outside {
     /// An appliance, and how many looks find unfinished what it was asked for.
     Appliance(u32),
-    /// An account of AWS.
-    Cloud,
+    /// An account of a cloud.
+    Cloud(Kind),
 }
 
 /// A story.
@@ -45,8 +45,14 @@ impl Scenario {
         self
     }
 
-    pub(crate) const fn cloud(mut self) -> Self {
-        self.outside = Some(Outside::Cloud);
+    pub(crate) const fn cloud(mut self, kind: Kind) -> Self {
+        self.outside = Some(Outside::Cloud(kind));
+        self
+    }
+
+    /// Its addresses are others each time.
+    pub(crate) const fn with_any_addresses(mut self) -> Self {
+        self.addresses = Addresses::Shape;
         self
     }
 

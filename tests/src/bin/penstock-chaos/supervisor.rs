@@ -133,7 +133,7 @@ fn environment(url: &str, dir: &Path) -> Result<Vec<(String, String)>> {
         ("POD_NAME", "penstock-operator-chaos"),
         ("POD_NAMESPACE", crate::user::NAMESPACE),
     ];
-    let all = fixed.into_iter().chain(crate::cloud::CREDENTIALS);
+    let all = fixed.into_iter().chain(crate::aws::CREDENTIALS);
     Ok(all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 

@@ -13,7 +13,7 @@ use penstock_e2e::wait::{Look, until};
 use penstock_tests::{fault_proxy::FaultProxy, provisioning, shown};
 use serde_json::{Value, json};
 
-use crate::{appliance::Appliance, cloud::Cloud};
+use crate::{appliance::Appliance, cloud::Clouds};
 
 /// Where Penstock's own objects live.
 pub(crate) const NAMESPACE: &str = "penstock-system";
@@ -28,8 +28,8 @@ pub(crate) struct User {
     pub(crate) limit: Duration,
     /// What it has outside the cluster.
     pub(crate) appliance: Arc<Appliance>,
-    /// Its account of AWS.
-    pub(crate) cloud: Arc<Cloud>,
+    /// Its accounts of clouds.
+    pub(crate) clouds: Clouds,
 }
 
 impl User {
@@ -144,8 +144,9 @@ impl User {
     }
 
     /// The proxies before what is outside.
-    pub(crate) fn outside(&self) -> [&FaultProxy; 2] {
-        [&self.appliance.proxy, &self.cloud.proxy]
+    pub(crate) fn outside(&self) -> Vec<&FaultProxy> {
+        let clouds = self.clouds.all().iter().map(|cloud| &cloud.proxy);
+        std::iter::once(&self.appliance.proxy).chain(clouds).collect()
     }
 
     /// Waits until nothing of ours is left on a Service that stays.

@@ -11,7 +11,7 @@ use penstock_tests::{
 };
 use serde_json::json;
 
-use crate::table::{Calls, Table};
+use crate::table::{Calls, Table, count};
 
 /// Of the time that the rates allow; the goal, and where it is given up.
 const GOAL: f64 = 1.2;
@@ -107,11 +107,7 @@ async fn restart(lab: &mut AwsLab, aws: &AwsEndpoint, table: &mut Table) -> Resu
 }
 
 fn since(aws: &AwsEndpoint, first: usize) -> Calls {
-    let mut calls = Calls::new();
-    for call in aws.store().log.calls.iter().skip(first) {
-        *calls.entry(call.action.clone()).or_default() += 1;
-    }
-    calls
+    count(aws.store().log.calls.iter().skip(first).map(|call| call.action.clone()))
 }
 
 #[cfg(test)]
