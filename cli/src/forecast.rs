@@ -2,7 +2,7 @@
 //! exists is what the status (provider `pool`) or the record (providers that build outside) says.
 
 use k8s_openapi::api::core::v1::Service;
-use penstock_crds::{Approval, LoadBalancer, LoadBalancerClassSpec, Reason, TLS_SECRET};
+use penstock_crds::{Approval, LoadBalancer, LoadBalancerClassSpec, PlanVerdict, Reason, TLS_SECRET};
 use penstock_model::ObjectKey;
 use penstock_operator::{
     Consent, Intent, Membership, Wanted, approve_command, intent, is_marked, pending, served_by,
@@ -75,6 +75,9 @@ pub struct Proposal {
     pub hash: String,
     /// Who has to agree.
     pub approval: Agreement,
+    /// What the provider's own API said of exactly this plan when the operator asked it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<PlanVerdict>,
 }
 
 /// Whether a plan is carried out as it stands.
@@ -231,8 +234,16 @@ impl Forecaster<'_> {
         }
         let hash = pending(&plan)?.hash;
         let approval = self.agreement(approval, &plan, &hash)?;
-        self.plans.push(Proposal { class, provider, calls: plan.calls(), hash, approval, steps: plan.steps });
+        let verdict = self.verdict(&hash);
+        let calls = plan.calls();
+        self.plans.push(Proposal { class, provider, calls, hash, approval, verdict, steps: plan.steps });
         Ok(())
+    }
+
+    fn verdict(&self, hash: &str) -> Option<PlanVerdict> {
+        let record = self.record()?;
+        let pending = record.status.as_ref()?.pending_plan.as_ref().filter(|plan| plan.hash == hash)?;
+        pending.verdict.clone()
     }
 
     fn agreement(

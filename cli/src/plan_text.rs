@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use penstock_operator::judgement;
 use penstock_providers::plan_text::{count, steps};
 
 use crate::forecast::{Agreement, Forecast, Outcome, Proposal};
@@ -40,6 +41,9 @@ fn add(text: &mut String, forecast: &Forecast, proposal: &Proposal) {
     let who = if other { format!(" of class {}", proposal.class) } else { String::new() };
     line(text, "plan", &format!("{number}{who}, {calls} of the provider, hash {}", proposal.hash));
     text.push_str(&steps(&proposal.steps));
+    if let Some(verdict) = &proposal.verdict {
+        line(text, "asked", &judgement(verdict));
+    }
     match &proposal.approval {
         Agreement::NotNeeded => line(text, "approval", "not needed"),
         Agreement::Given => line(text, "approval", "given for exactly this plan"),

@@ -126,7 +126,7 @@ async fn a_balancer_outside_is_planned_from_its_record_without_a_call() {
         "spec": spec, "targets": [], "status": {"state": "active", "addresses": ["198.51.100.7"]}}});
     all.records = vec![record("web", &webhook, json!({"observed": observed}))];
     all.put_service(web.clone());
-    let removal = plan(&web, all).await;
+    let removal = plan(&web, all.clone()).await;
     assert_eq!(removal.outcome, Outcome::CleanedUp);
     assert_eq!(removal.plans[0].steps[0].action, json!("delete"));
     assert!(
@@ -134,6 +134,18 @@ async fn a_balancer_outside_is_planned_from_its_record_without_a_call() {
         "{}",
         plan_text(&removal)
     );
+
+    // What the operator heard of exactly this plan is told, and of another it is not.
+    let pending = |hash: &str| {
+        let verdict = json!({"outcome": "Refused", "message": "no such region"});
+        let plan = json!({"hash": hash, "steps": [], "verdict": verdict});
+        record("web", &webhook, json!({"observed": observed, "pendingPlan": plan}))
+    };
+    for (hash, told) in [(removal.plans[0].hash.as_str(), true), ("another", false)] {
+        all.records = vec![pending(hash)];
+        let text = plan_text(&plan(&web, all.clone()).await);
+        assert_eq!(text.contains("the provider would refuse it (no such region)"), told, "{text}");
+    }
 }
 
 #[tokio::test]

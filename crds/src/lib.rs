@@ -41,7 +41,8 @@ pub use ip_address_pool::{IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus,
 pub use l2_advertisement::{L2Advertisement, L2AdvertisementSpec};
 pub use label_selectors::{LabelSelectorError, LabelSelectors};
 pub use load_balancer::{
-    LoadBalancer, LoadBalancerSpec, LoadBalancerStatus, PendingPlan, PendingStep, ProviderResource,
+    LoadBalancer, LoadBalancerSpec, LoadBalancerStatus, PendingPlan, PendingStep, PlanOutcome, PlanVerdict,
+    ProviderResource,
 };
 pub use load_balancer_class::{
     Approval, AwsParameters, DigitalOceanParameters, DriftPolicy, HetznerParameters, LoadBalancerClass,

@@ -103,6 +103,31 @@ pub struct PendingPlan {
     pub hash: String,
     /// Its steps, for people.
     pub steps: Vec<PendingStep>,
+    /// What the provider's own API says about it, asked without carrying anything out. Absent where it has no such
+    /// question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<PlanVerdict>,
+}
+
+/// What a provider's API says about a plan that was not carried out.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanVerdict {
+    /// In one word.
+    pub outcome: PlanOutcome,
+    /// For people.
+    pub message: String,
+}
+
+/// Whether a provider's API would carry out a plan.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PlanOutcome {
+    /// It would, as far as it can tell.
+    Accepted,
+    /// It would not.
+    Refused,
+    /// It could not be asked, and is asked again later.
+    Unknown,
 }
 
 /// A step of a pending plan.

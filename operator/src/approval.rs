@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use penstock_crds::{APPROVED_PLAN, Approval, PendingPlan, PendingStep};
+use penstock_crds::{APPROVED_PLAN, Approval, PendingPlan, PendingStep, PlanOutcome, PlanVerdict};
 use penstock_providers::{Plan, ProviderError, Risk, Step};
 use serde_json::Value;
 
@@ -57,7 +57,7 @@ pub fn pending(plan: &Plan<Value>) -> Result<PendingPlan, ProviderError> {
         risk: risk(step.risk),
         calls: step.calls,
     };
-    Ok(PendingPlan { hash: hash(plan)?, steps: plan.steps.iter().map(step).collect() })
+    Ok(PendingPlan { hash: hash(plan)?, steps: plan.steps.iter().map(step).collect(), verdict: None })
 }
 
 fn risk(risk: Risk) -> String {
@@ -75,7 +75,19 @@ fn risk(risk: Risk) -> String {
 pub fn question(plan: &PendingPlan, resource: &str) -> String {
     let steps: Vec<String> = plan.steps.iter().map(|s| format!("{} ({})", s.reason, s.risk)).collect();
     let command = approve_command(&plan.hash, resource);
-    format!("waits for approval: {}; to agree: {command}", steps.join("; "))
+    let verdict = plan.verdict.as_ref().map(|verdict| format!("; {}", judgement(verdict)));
+    format!("waits for approval: {}{}; to agree: {command}", steps.join("; "), verdict.unwrap_or_default())
+}
+
+/// What a provider's API says of a plan, in a sentence.
+#[must_use]
+pub fn judgement(verdict: &PlanVerdict) -> String {
+    let word = match verdict.outcome {
+        PlanOutcome::Accepted => "the provider accepts it",
+        PlanOutcome::Refused => "the provider would refuse it",
+        PlanOutcome::Unknown => "the provider could not be asked about it",
+    };
+    format!("{word} ({})", verdict.message)
 }
 
 /// How somebody agrees to the plan of this hash; `resource` as for [`question`].

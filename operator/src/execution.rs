@@ -2,10 +2,15 @@
 
 use std::{future::Future, time::Instant};
 
-use penstock_providers::{AnyProvider, Built, Certificate, Desired, Owner, Plan, ProviderError};
+use penstock_crds::{PendingPlan, PlanVerdict};
+use penstock_providers::{AnyProvider, Built, Certificate, Desired, Owner, Plan, ProviderError, Rehearsal};
 use serde_json::Value;
 
-use crate::{approval::Consent, leadership::Gate, metrics::Metrics};
+use crate::{
+    approval::{Consent, pending},
+    leadership::Gate,
+    metrics::Metrics,
+};
 
 /// How often a plan that no longer fits is made anew before the Service has to wait its turn again.
 const ATTEMPTS: usize = 3;
@@ -21,6 +26,19 @@ pub(crate) struct Outcome {
     pub(crate) observed: Value,
     /// What waits for approval; `None` where all is as desired.
     pub(crate) held: Option<Plan<Value>>,
+    /// What the provider's API says of that.
+    pub(crate) verdict: Option<PlanVerdict>,
+}
+
+impl Outcome {
+    /// The plan that waits, as the record keeps it.
+    ///
+    /// # Errors
+    /// A plan that cannot be written as JSON.
+    pub(crate) fn pending(&self) -> Result<Option<PendingPlan>, ProviderError> {
+        let Some(plan) = &self.held else { return Ok(None) };
+        Ok(Some(PendingPlan { verdict: self.verdict.clone(), ..pending(plan)? }))
+    }
 }
 
 /// Brings one balancer to what is desired, as far as there is consent.
@@ -54,7 +72,7 @@ impl Execution<'_> {
             let steps = self.consent.allowed(&plan)?;
             if steps.is_empty() {
                 let held = Some(plan).filter(|plan| !plan.is_empty());
-                return Ok(Outcome { before, built, observed, held });
+                return Ok(Outcome { before, built, observed, held, verdict: None });
             }
             tracing::debug!(?plan, "applying");
             self.apply(steps, desired.and_then(|desired| desired.certificate.as_ref())).await?;
@@ -81,7 +99,16 @@ impl Execution<'_> {
         let plan = self.provider.plan(self.owner, None, &observed)?;
         let agreed = self.consent.allowed(&plan)?.len() == plan.steps.len();
         let held = Some(plan).filter(|_| !agreed);
-        Ok(Outcome { before: built.clone(), built, observed, held })
+        Ok(Outcome { before: built.clone(), built, observed, held, verdict: None })
+    }
+
+    /// What the provider's API says of a plan that is not carried out.
+    ///
+    /// # Errors
+    /// As the provider fails.
+    pub(crate) async fn rehearse(&self, plan: &Plan<Value>) -> Result<Rehearsal, ProviderError> {
+        self.gate.check().map_err(|lost| ProviderError::Retryable(lost.to_string()))?;
+        self.measured("rehearse", self.provider.rehearse(self.owner, plan)).await
     }
 
     /// A conflict ends the pass: what is left is planned anew.

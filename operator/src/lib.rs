@@ -31,6 +31,7 @@ mod outside;
 mod pool_addresses;
 mod reconcile;
 mod record;
+mod rehearsal;
 mod run;
 mod shutdown;
 mod status;
@@ -39,7 +40,7 @@ mod trim;
 mod wake_list;
 
 pub use adoption::adopt;
-pub use approval::{Consent, approve_command, pending, question};
+pub use approval::{Consent, approve_command, judgement, pending, question};
 pub use certificates::Certificates;
 pub use class::{ClassVerdict, Classes, Membership, is_marked, served_by};
 pub use external_ip_policies::judge_external_ip_policies;

@@ -15,7 +15,7 @@ use penstock_providers::{Built, Desired, Owner, Plan, ProviderError, fingerprint
 use serde_json::Value;
 
 use crate::{
-    approval::{Consent, pending, question},
+    approval::{Consent, question},
     class::{is_marked, served_by},
     events::Happening,
     execution::Outcome,
@@ -180,7 +180,9 @@ impl Context {
         let consent = Consent::of(wanted.class.approval, service.metadata.annotations.as_ref());
         let provider = self.fleet.outside(&record.spec.class).await?;
         self.sent_to_nodes.set(key, provider.capabilities().sends_to_nodes);
-        self.carry_out(&record.spec.class, &owner(service, key), &consent, Some(&wanted.desired)).await
+        let outcome =
+            self.carry_out(&record.spec.class, &owner(service, key), &consent, Some(&wanted.desired)).await?;
+        Ok(self.judged(record, &owner(service, key), outcome).await)
     }
 
     /// Asks the provider, unless another Service has heard that nobody should.
@@ -230,7 +232,7 @@ impl Context {
         wish: String,
         outcome: Outcome,
     ) -> Result<Action, ReconcileError> {
-        let plan = outcome.held.as_ref().map(pending).transpose().map_err(ReconcileError::provider(key))?;
+        let plan = outcome.pending().map_err(ReconcileError::provider(key))?;
         let verdict = plan.as_ref().map_or(Ok(()), |plan| Err(waits(plan, &of_service(key))));
         let status = LoadBalancerStatus {
             fingerprint: Some(wish).filter(|_| plan.is_none()),
@@ -434,8 +436,8 @@ impl Context {
         outcome: &Outcome,
         resource: &str,
     ) -> Result<(), ReconcileError> {
-        let (Some(plan), true) = (&outcome.held, record.metadata.uid.is_some()) else { return Ok(()) };
-        let plan = pending(plan).map_err(ReconcileError::provider(key))?;
+        let plan = outcome.pending().map_err(ReconcileError::provider(key))?;
+        let (Some(plan), true) = (plan, record.metadata.uid.is_some()) else { return Ok(()) };
         let verdict = Err(waits(&plan, resource));
         let before = record.status.clone().unwrap_or_default();
         let status = LoadBalancerStatus { pending_plan: Some(plan), fingerprint: None, ..before };

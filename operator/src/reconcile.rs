@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::{
-    approval::{Consent, pending, question},
+    approval::{Consent, question},
     backoff::Backoff,
     class::served_by,
     drift::Suspects,
@@ -343,8 +343,7 @@ impl Context {
 
 /// What a Service says while a plan waits for approval; what it has stays.
 pub(crate) fn asking(key: &ObjectKey, outcome: &Outcome) -> Result<Option<Report>, ReconcileError> {
-    let Some(plan) = &outcome.held else { return Ok(None) };
-    let plan = pending(plan).map_err(ReconcileError::provider(key))?;
+    let Some(plan) = outcome.pending().map_err(ReconcileError::provider(key))? else { return Ok(None) };
     let message = question(&plan, &of_service(key));
     Ok(Some(Report::waiting(outcome.built.clone(), Reason::ApprovalRequired, message)))
 }

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::Pin};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{Built, Capabilities, Certificate, Desired, Owner, Plan, Provider, ProviderError, Step, Sweep};
+use crate::{
+    Built, Capabilities, Certificate, Desired, Owner, Plan, Provider, ProviderError, Rehearsal, Step, Sweep,
+};
 
 /// An answer that is on its way.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ProviderError>> + Send + 'a>>;
@@ -37,6 +39,9 @@ pub trait AnyProvider: Send + Sync {
         step: &'a Step<Value>,
         certificate: Option<&'a Certificate>,
     ) -> Answer<'a, ()>;
+
+    /// As [`Provider::rehearse`].
+    fn rehearse<'a>(&'a self, owner: &'a Owner, plan: &'a Plan<Value>) -> Answer<'a, Rehearsal>;
 
     /// As [`Provider::sweep`].
     fn sweep(&self) -> Answer<'_, Sweep>;
@@ -83,6 +88,14 @@ impl<P: Provider> AnyProvider for P {
         Box::pin(async move {
             let step = step.with_action(read(&step.action)?);
             Provider::apply(self, owner, &step, certificate).await
+        })
+    }
+
+    fn rehearse<'a>(&'a self, owner: &'a Owner, plan: &'a Plan<Value>) -> Answer<'a, Rehearsal> {
+        Box::pin(async move {
+            let steps = plan.steps.iter().map(|step| Ok(step.with_action(read(&step.action)?)));
+            let plan = Plan { steps: steps.collect::<Result<_, ProviderError>>()? };
+            Provider::rehearse(self, owner, &plan).await
         })
     }
 

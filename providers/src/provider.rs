@@ -11,7 +11,7 @@ use penstock_crds::ProviderResource;
 use penstock_model::ObjectKey;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Capabilities, Certificate, Desired, Plan, ProviderError, Step};
+use crate::{Capabilities, Certificate, Desired, Plan, ProviderError, Rehearsal, Step};
 
 /// Whose balancer it is. Names and ownership tags of everything built outside follow from this alone, so that a
 /// crash at any moment is found again.
@@ -110,6 +110,19 @@ pub trait Provider: Send + Sync + 'static {
         step: &Step<Self::Action>,
         certificate: Option<&Certificate>,
     ) -> impl Future<Output = Result<(), ProviderError>> + Send;
+
+    /// Asks the API whether it would carry out a plan that waits for approval, and changes nothing. Most have no such
+    /// question.
+    ///
+    /// # Errors
+    /// As the provider's API fails: then nothing is known.
+    fn rehearse(
+        &self,
+        _owner: &Owner,
+        _plan: &Plan<Self::Action>,
+    ) -> impl Future<Output = Result<Rehearsal, ProviderError>> + Send {
+        async { Ok(Rehearsal::NotOffered) }
+    }
 
     /// Looks for what is no longer as it was left, in as few calls as the API allows.
     ///

@@ -11,7 +11,7 @@ use k8s_openapi::{ByteString, api::core::v1::Secret, jiff::Timestamp};
 use penstock_crds::{DIGITALOCEAN_PREFIX, DigitalOceanParameters};
 use penstock_model::{Family, Protocol};
 use penstock_providers::{
-    Certificate, Desired, FamilyNeed, Frontend, Provider, ProviderError, Sweep, Target, Timeouts,
+    Certificate, Desired, FamilyNeed, Frontend, Provider, ProviderError, Rehearsal, Sweep, Target, Timeouts,
     digitalocean::{DigitalOceanAccount, DigitalOceanProvider},
 };
 use penstock_tests::{
@@ -201,6 +201,48 @@ async fn an_update_resets_nothing_that_somebody_else_has_set() -> Result<()> {
     let mut rest = wish.clone();
     rest.forwarding_rules = same_rules;
     assert_eq!(rest, expected);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_plan_is_put_to_the_api_without_being_carried_out() -> Result<()> {
+    let endpoint = DigitalOceanEndpoint::start().await?;
+    let (provider, me) = (provider(&endpoint, None), owner("u1"));
+    settle(&provider, &me, Some(&desired(80, &[1]))).await?;
+    let before = endpoint.store().balancers.clone();
+    let from = endpoint.store().calls.len();
+    let observed = provider.observe(&me).await?;
+    let plan = provider.plan(&me, Some(&desired(8080, &[1, 2])), &observed)?;
+    assert_eq!(plan.steps.len(), 2, "a Droplet more, and the update");
+    let said = provider.rehearse(&me, &plan).await?;
+    assert!(matches!(&said, Rehearsal::Accepted(text) if text.contains("1 of 2 steps")), "{said:?}");
+    assert_eq!(endpoint.store().since(from), ["GET /v2/load_balancers/ID", "PUT /v2/load_balancers/ID"]);
+    let sent = endpoint.store().calls.last().and_then(|call| call.body.clone()).unwrap();
+    assert_eq!(
+        (&sent["validate_only"], &sent["forwarding_rules"][0]["entry_port"]),
+        (&true.into(), &8080.into())
+    );
+    assert_eq!(endpoint.store().balancers, before, "nothing was changed");
+
+    // What only the API knows: here, that a certificate does not exist.
+    let mut wanted = desired(443, &[1]);
+    wanted.options.insert(format!("{DIGITALOCEAN_PREFIX}certificate-id"), "nobodys".into());
+    wanted.options.insert(format!("{DIGITALOCEAN_PREFIX}protocol"), "https".into());
+    let plan = provider.plan(&me, Some(&wanted), &observed)?;
+    let said = provider.rehearse(&me, &plan).await?;
+    assert!(
+        matches!(&said, Rehearsal::Refused(text) if text.contains("certificate_id is invalid")),
+        "{said:?}"
+    );
+    assert_eq!(endpoint.store().balancers, before);
+    let removal = provider.plan(&me, None, &observed)?;
+    assert_eq!(
+        provider.rehearse(&me, &removal).await?,
+        Rehearsal::NotOffered,
+        "a deletion cannot be asked about"
+    );
+    endpoint.store().fail_change(1, Fault::Status(503));
+    assert!(matches!(provider.rehearse(&me, &plan).await, Err(ProviderError::Retryable(_))));
     Ok(())
 }
 

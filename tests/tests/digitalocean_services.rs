@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use k8s_openapi::api::core::v1::{Node, Service};
 use kube::{Api, api::PostParams};
-use penstock_crds::{DIGITALOCEAN_PREFIX, TLS_SECRET};
+use penstock_crds::{APPROVED_PLAN, DIGITALOCEAN_PREFIX, LoadBalancer, PlanOutcome, TLS_SECRET};
 use penstock_e2e::wait::{Look, until};
 use penstock_tests::{
     Fixture,
@@ -26,11 +26,16 @@ struct Lab {
 
 impl Lab {
     async fn new(drift_interval: Duration) -> Result<Self> {
+        Self::with_approval("Automatic", drift_interval).await
+    }
+
+    async fn with_approval(approval: &str, drift_interval: Duration) -> Result<Self> {
         let (mut fixture, ocean) = (Fixture::start().await?, DigitalOceanEndpoint::start().await?);
         fixture.drift_interval = drift_interval;
         fixture.credentials("ocean", &[("token", TOKEN)])?;
         let parameters = json!({"region": REGION, "clusterName": "blue", "tokenSecret": "ocean", "endpointUrl": ocean.url()});
-        fixture.class_of("ocean", json!({"provider": "digitalocean", "digitalocean": parameters})).await?;
+        let class = json!({"provider": "digitalocean", "approval": approval, "digitalocean": parameters});
+        fixture.class_of("ocean", class).await?;
         let lab = Self { fixture, ocean };
         lab.node(1).await?;
         Ok(lab)
@@ -117,6 +122,38 @@ async fn a_name_is_shown_and_a_wrong_annotation_changes_nothing() -> Result<()> 
     lab.fixture.change("web", wrong).await?;
     lab.fixture.waits("web", "RequestRefused", "do-loadbalancer-protcol is not known").await?;
     assert_eq!(changes(&lab), before);
+    Ok(())
+}
+
+/// What waits is told with what the API says of it, which is asked once.
+#[tokio::test]
+async fn a_plan_that_waits_for_approval_is_shown_to_the_api_first() -> Result<()> {
+    let mut lab = Lab::with_approval("Manual", LIMIT).await?;
+    lab.fixture.start_operator().await?;
+    lab.service("web", json!({})).await?;
+    lab.fixture.settled("web").await?;
+    let port =
+        |store: &Store| store.balancers.values().next().map(|b| b.wish.forwarding_rules[0].target_port);
+    let before = port(&lab.ocean.store());
+    let from = lab.ocean.store().calls.len();
+    let ports = json!([{"port": 80, "nodePort": 30081}]);
+    lab.fixture.change("web", json!({"spec": {"ports": ports}})).await?;
+    let sentence = "the provider accepts it (DigitalOcean validated 1 step)";
+    lab.fixture.waits("web", "ApprovalRequired", sentence).await?;
+    assert_eq!(port(&lab.ocean.store()), before, "nothing was carried out");
+
+    // Another look at the Service asks nothing more.
+    lab.fixture.change("web", json!({"metadata": {"labels": {"a": "b"}}})).await?;
+    lab.fixture.event("web", "ApprovalRequired").await?;
+    let records: Api<LoadBalancer> = Api::default_namespaced(lab.fixture.client.clone());
+    let plan = records.get("web").await?.status.unwrap_or_default().pending_plan.unwrap();
+    assert_eq!(plan.verdict.unwrap().outcome, PlanOutcome::Accepted);
+    let approve = json!({"metadata": {"annotations": {APPROVED_PLAN: plan.hash}}});
+    lab.fixture.change("web", approve).await?;
+    lab.ocean("the other NodePort", |store| port(store) == Some(30081)).await?;
+    lab.fixture.settled("web").await?;
+    let (get, put) = ("GET /v2/load_balancers/ID", "PUT /v2/load_balancers/ID");
+    assert_eq!(lab.ocean.store().since(from), [get, put, get, put], "asked once, carried out once");
     Ok(())
 }
 

@@ -133,6 +133,12 @@ impl Api {
         Ok(part(&answer, "load_balancer")?.clone())
     }
 
+    /// As [`Api::update`], for what asks to be validated only. What it answers to that is not described, but its status.
+    pub(super) async fn validate(&self, id: &str, wanted: &Value) -> Result<(), ProviderError> {
+        let path = [BALANCERS, id];
+        self.call("ValidateLoadBalancer", Method::PUT, &path, &[], Some(wanted)).await.map(|_| ())
+    }
+
     pub(super) async fn delete(&self, id: &str) -> Result<(), ProviderError> {
         let answer = self.call("DeleteLoadBalancer", Method::DELETE, &[BALANCERS, id], &[], None).await;
         answer.map_or_else(gone, Ok).map(|_| ())

@@ -62,6 +62,12 @@ impl Applier<'_> {
 
     /// The mark is the only thing of it that changes.
     async fn adopt(&self, id: &str, name: &str) -> Result<(), ProviderError> {
+        let made = self.account.api.update(id, &self.adopted(id, name).await?).await?;
+        self.take(&made)
+    }
+
+    /// It as it will be.
+    pub(super) async fn adopted(&self, id: &str, name: &str) -> Result<Value, ProviderError> {
         let absent = || ProviderError::refused(format!("there is no load balancer {id} that could be taken"));
         let raw = self.account.api.get(id).await?.ok_or_else(absent)?;
         let has = balancer(&raw)?;
@@ -78,8 +84,7 @@ impl Applier<'_> {
                 self.parameters.region
             )));
         }
-        let made = self.account.api.update(id, &body::renamed(&raw, name)?).await?;
-        self.take(&made)
+        body::renamed(&raw, name)
     }
 
     async fn upload(&self, name: &str, certificate: Option<&Certificate>) -> Result<(), ProviderError> {
@@ -104,6 +109,17 @@ impl Applier<'_> {
 
     /// It is read just before: what somebody changed since it was last seen is not undone, unless it is ours.
     async fn update(&self, id: &str, spec: &Spec, droplets: Option<&Droplets>) -> Result<(), ProviderError> {
+        let made = self.account.api.update(id, &self.updated(id, spec, droplets).await?).await?;
+        self.take(&made)
+    }
+
+    /// It as it will be.
+    pub(super) async fn updated(
+        &self,
+        id: &str,
+        spec: &Spec,
+        droplets: Option<&Droplets>,
+    ) -> Result<Value, ProviderError> {
         self.check_known(id)?;
         let gone = || ProviderError::NotFound(format!("load balancer {id} is gone"));
         let raw = self.account.api.get(id).await?.ok_or_else(gone)?;
@@ -115,8 +131,7 @@ impl Applier<'_> {
                 "load balancer {id} is being changed by somebody else"
             )));
         }
-        let made = self.account.api.update(id, &body::update(&raw, spec, droplets)?).await?;
-        self.take(&made)
+        body::update(&raw, spec, droplets)
     }
 
     /// A plan may be older than what is known.

@@ -25,6 +25,7 @@ mod planner;
 #[cfg(test)]
 mod planner_tests;
 mod provider;
+mod rehearse;
 mod spec;
 mod tls_options;
 mod wanted;

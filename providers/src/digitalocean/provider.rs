@@ -15,7 +15,9 @@ use super::{
     observed::Observed,
     options, planner,
 };
-use crate::{Built, Capabilities, Certificate, Desired, Owner, Plan, Provider, ProviderError, Step, Sweep};
+use crate::{
+    Built, Capabilities, Certificate, Desired, Owner, Plan, Provider, ProviderError, Rehearsal, Step, Sweep,
+};
 
 /// The provider `digitalocean`, for one class.
 pub struct DigitalOceanProvider {
@@ -85,6 +87,10 @@ impl Provider for DigitalOceanProvider {
             self.account.ledger().doubt(&owner.uid, doubt, Instant::now());
         }
         result
+    }
+
+    async fn rehearse(&self, owner: &Owner, plan: &Plan<Action>) -> Result<Rehearsal, ProviderError> {
+        Applier { account: &self.account, parameters: &self.parameters, owner }.rehearse(plan).await
     }
 
     async fn sweep(&self) -> Result<Sweep, ProviderError> {

@@ -174,6 +174,9 @@ impl Store {
             let message = "creating this load balancer will exceed your load balancer limit";
             return Err(Reply::unprocessable(message));
         }
+        if wish.validate_only {
+            return Ok(Reply::nothing());
+        }
         let id = self.next_id("lb");
         let balancer = self.fresh(wish);
         let shown = shown(&id, &balancer);
@@ -195,6 +198,9 @@ impl Store {
             != (vpc_uuid, network, network_stack, kind)
         {
             return Err(Reply::unprocessable("VPC, network and type can't be changed"));
+        }
+        if wish.validate_only {
+            return Ok(Reply::nothing());
         }
         let has = self.balancers.get_mut(id).ok_or_else(Reply::absent)?;
         has.wish = wish;

@@ -51,6 +51,8 @@ pub struct Wish {
     pub droplet_ids: Option<BTreeSet<u64>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub validate_only: bool,
 }
 
 /// Whether a client stays with a Droplet.

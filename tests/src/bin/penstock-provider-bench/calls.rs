@@ -112,9 +112,12 @@ impl<C: Cloud> Lab<C> {
             self.eventually("one machine each", |cloud| cloud.machines() == [1].repeat(lists)).await
         });
         table.besides(&format!("a node goes, {lists} balancers"), &go.await?, C::WAITING, Some(lists));
-        table.besides("delete it", &self.delete("plain").await?, C::WAITING, None);
+        table.besides("delete it, the first deletion", &self.delete("plain").await?, C::WAITING, None);
         let left = self.cloud.balancers();
         ensure!(left == lists - 1, "{left} balancers are left of {lists} after one Service was deleted");
+        self.settle("spare", json!({}), 9).await?;
+        self.quiet().await?;
+        table.besides("delete one more", &self.delete("spare").await?, C::WAITING, None);
         Ok(())
     }
 
