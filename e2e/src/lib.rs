@@ -55,4 +55,5 @@ pub mod teardown;
 pub mod tools;
 pub mod topology;
 pub mod uml;
+pub mod vendor_types;
 pub mod wait;

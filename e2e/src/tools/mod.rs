@@ -12,11 +12,24 @@ pub use cache::{cache_dir, fill, fingerprint};
 use module::{Module, version_of};
 use venv::Venv;
 
+/// The types of the clouds' own clients, which requests of ours are read by.
+const VENDOR_TYPES: Module = Module {
+    name: "vendor-types",
+    pinned: "github.com/hetznercloud/hcloud-go/v2",
+    go_mod: include_str!("../../tools/vendor-types/go.mod"),
+    go_sum: include_str!("../../tools/vendor-types/go.sum"),
+    source: Some(include_str!("../../tools/vendor-types/main.go")),
+    programs: &[("penstock.dev/vendor-types", "vendor-types")],
+    tests: &[],
+    folders: &[],
+};
+
 const KUBERNETES: Module = Module {
     name: "kubernetes",
     pinned: "k8s.io/kubernetes",
     go_mod: include_str!("../../tools/kubernetes/go.mod"),
     go_sum: include_str!("../../tools/kubernetes/go.sum"),
+    source: None,
     programs: &[
         ("k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
         ("k8s.io/kubernetes/cmd/kube-controller-manager", "kube-controller-manager"),
@@ -34,6 +47,7 @@ const KUBE_PROXY: Module = Module {
     pinned: "k8s.io/kubernetes",
     go_mod: include_str!("../../tools/kube-proxy/go.mod"),
     go_sum: include_str!("../../tools/kube-proxy/go.sum"),
+    source: None,
     programs: &[("k8s.io/kubernetes/cmd/kube-proxy", "kube-proxy")],
     tests: &[],
     folders: &[],
@@ -44,6 +58,7 @@ const ETCD: Module = Module {
     pinned: "go.etcd.io/etcd/server/v3",
     go_mod: include_str!("../../tools/etcd/go.mod"),
     go_sum: include_str!("../../tools/etcd/go.sum"),
+    source: None,
     programs: &[("go.etcd.io/etcd/server/v3", "etcd")],
     tests: &[],
     folders: &[],
@@ -55,6 +70,7 @@ const METALLB: Module = Module {
     pinned: "go.universe.tf/metallb",
     go_mod: include_str!("../../tools/metallb/go.mod"),
     go_sum: include_str!("../../tools/metallb/go.sum"),
+    source: None,
     programs: &[("go.universe.tf/metallb/controller", "controller")],
     tests: &[],
     folders: &["config/crd/bases", "config/rbac"],
@@ -65,6 +81,7 @@ const HELM: Module = Module {
     pinned: "helm.sh/helm/v4",
     go_mod: include_str!("../../tools/helm/go.mod"),
     go_sum: include_str!("../../tools/helm/go.sum"),
+    source: None,
     programs: &[("helm.sh/helm/v4/cmd/helm", "helm")],
     tests: &[],
     folders: &[],
@@ -76,6 +93,7 @@ const E2E_TEST: Module = Module {
     pinned: "k8s.io/kubernetes",
     go_mod: include_str!("../../tools/e2e-test/go.mod"),
     go_sum: include_str!("../../tools/e2e-test/go.sum"),
+    source: None,
     programs: &[
         ("github.com/onsi/ginkgo/v2/ginkgo", "ginkgo"),
         ("k8s.io/kubernetes/test/images/agnhost", "agnhost"),
@@ -91,6 +109,7 @@ const COREDNS: Module = Module {
     pinned: "github.com/coredns/coredns",
     go_mod: include_str!("../../tools/coredns/go.mod"),
     go_sum: include_str!("../../tools/coredns/go.sum"),
+    source: None,
     programs: &[("github.com/coredns/coredns", "coredns")],
     tests: &[],
     folders: &[],
@@ -148,6 +167,14 @@ impl Tools {
 /// As [`Tools::build`].
 pub fn kube_proxy() -> Result<PathBuf> {
     KUBE_PROXY.build(&cache_dir()?).map(|place| place.join("kube-proxy"))
+}
+
+/// Builds the reader of requests unless the cache has it; see [`crate::vendor_types`].
+///
+/// # Errors
+/// As [`Tools::build`].
+pub fn vendor_types() -> Result<PathBuf> {
+    VENDOR_TYPES.build(&cache_dir()?).map(|place| place.join("vendor-types"))
 }
 
 /// Installs moto unless the cache has it; returns the Python that has the module `moto.server`.
@@ -261,6 +288,7 @@ mod tests {
         assert!(version_of(ETCD.go_mod, ETCD.pinned).unwrap().starts_with("v3."));
         assert!(MetalLb::version().starts_with("v0.15."));
         assert!(venv::version_of(MOTO.requirements, MOTO.name).unwrap().starts_with("5.2."));
+        assert!(version_of(VENDOR_TYPES.go_mod, VENDOR_TYPES.pinned).unwrap().starts_with("v2."));
         assert!(version_of(HELM.go_mod, HELM.pinned).unwrap().starts_with("v4."));
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Module {
     pub(super) pinned: &'static str,
     pub(super) go_mod: &'static str,
     pub(super) go_sum: &'static str,
+    /// A program of the module itself, besides those that it pins.
+    pub(super) source: Option<&'static str>,
     /// Package to build, and the program's file name.
     pub(super) programs: &'static [(&'static str, &'static str)],
     /// Packages whose tests are built into a program (`go test -c`), and the program's file name.
@@ -34,7 +36,8 @@ impl Module {
         let version = version_of(self.go_mod, self.pinned)
             .with_context(|| format!("{} is not required by the go.mod of {}", self.pinned, self.name))?;
         let ldflags = linker_flags(self.pinned, version);
-        let key = fingerprint(&[self.go_mod, self.go_sum, &ldflags]);
+        let parts = [self.go_mod, self.go_sum, &ldflags].into_iter().chain(self.source);
+        let key = fingerprint(&parts.collect::<Vec<_>>());
         let place = cache.join(format!("{}-{version}-{key}", self.name));
         fill(&place, |staging| {
             step(format!("build {} {version} (minutes the first time)", self.name), || {
@@ -48,6 +51,9 @@ impl Module {
         let source = tempfile::tempdir().context("make a directory for go.mod")?;
         fs::write(source.path().join("go.mod"), self.go_mod).context("write go.mod")?;
         fs::write(source.path().join("go.sum"), self.go_sum).context("write go.sum")?;
+        if let Some(text) = self.source {
+            fs::write(source.path().join("main.go"), text).context("write main.go")?;
+        }
         self.build_programs(source.path(), staging, ldflags)?;
         for (package, program) in self.tests {
             let mut command = go(source.path());

@@ -11,8 +11,9 @@ use penstock_tests::{
     digitalocean_endpoint::{Balancer, DigitalOceanEndpoint, Fault, REGION, TOKEN, Wish},
     provider_contract::{Call, Damages, Foreign, Rig, Thing, Trouble, Which, settle},
 };
+use serde_json::Value;
 
-struct DigitalOceanRig(DigitalOceanEndpoint);
+pub(crate) struct DigitalOceanRig(DigitalOceanEndpoint);
 
 const ELSEWHERE: &str = "balancer under our name in another region";
 
@@ -72,6 +73,20 @@ impl DigitalOceanRig {
 
     fn any(&self, change: impl FnOnce(&mut Balancer)) {
         change(self.0.store().balancers.values_mut().next().unwrap());
+    }
+}
+
+impl super::vendor_types::Sends for DigitalOceanRig {
+    fn sent(&self) -> Vec<(String, Value)> {
+        let store = self.0.store();
+        let kind = |path: &str| {
+            let parts: Vec<&str> = path.split('?').next().unwrap().split('/').collect();
+            if parts.last() == Some(&"droplets") { "droplets".to_owned() } else { parts[2].to_owned() }
+        };
+        let calls = store.calls.iter().filter_map(|call| Some((call, call.body.clone()?)));
+        calls
+            .map(|(call, body)| (format!("digitalocean {} {}", call.method, kind(&call.path)), body))
+            .collect()
     }
 }
 

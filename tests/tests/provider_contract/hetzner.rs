@@ -11,6 +11,7 @@ use penstock_tests::{
     hetzner_endpoint::{Balancer, Fault, HetznerEndpoint},
     provider_contract::{Call, Damages, Foreign, Rig, Thing, Trouble, Which, owner, settle},
 };
+use serde_json::Value;
 
 pub(crate) struct HetznerRig(HetznerEndpoint);
 
@@ -82,6 +83,14 @@ impl HetznerRig {
 /// Changes the only balancer behind our back.
 fn damage(rig: &HetznerRig, change: impl FnOnce(&mut Balancer)) {
     change(rig.0.store().balancers.values_mut().next().unwrap());
+}
+
+impl super::vendor_types::Sends for HetznerRig {
+    fn sent(&self) -> Vec<(String, Value)> {
+        let store = self.0.store();
+        let calls = store.calls.iter().filter(|call| !call.body.is_null());
+        calls.map(|call| (format!("hetzner {}", call.name), call.body.clone())).collect()
+    }
 }
 
 impl Rig for HetznerRig {

@@ -8,4 +8,5 @@ mod digitalocean;
 mod flawed;
 mod hetzner;
 mod pool;
+mod vendor_types;
 mod webhook;
