@@ -1,7 +1,7 @@
 //! What a provider does where nothing goes wrong, and what it refuses.
 
 use anyhow::Result;
-use penstock_providers::{Desired, Plan, Provider, ProviderError};
+use penstock_providers::{Desired, Plan, Provider, ProviderError, Rehearsal};
 
 use super::{
     rig::{Foreign, Rig, Thing, owner},
@@ -73,6 +73,10 @@ pub(super) async fn change<R: Rig>() -> Result<()> {
         let observed = provider.observe(&me).await?;
         let plan = provider.plan(&me, Some(&wanted), &observed)?;
         assert!(!plan.is_empty(), "{what} is no change");
+        let before = sorted(rig.standing());
+        let said = provider.rehearse(&me, &plan).await?;
+        assert!(!matches!(said, Rehearsal::Refused(_)), "{what}: {said:?}");
+        assert_eq!(sorted(rig.standing()), before, "a rehearsal changes nothing");
         settle(&provider, &me, Some(&wanted)).await?;
         seen_anew(&rig, &me, &wanted).await?;
         assert_eq!(things(&rig), calm::<R>(&wanted).await?, "after change {number}: {what}");

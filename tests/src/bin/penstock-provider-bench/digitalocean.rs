@@ -1,5 +1,7 @@
 //! Load balancers of DigitalOcean. One that is new is there at the second look.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use penstock_crds::DigitalOceanParameters;
 use penstock_providers::{
@@ -57,7 +59,7 @@ impl Cloud for DigitalOcean {
     fn machines(&self) -> Vec<usize> {
         let store = self.0.store();
         let droplets = store.balancers.values().map(|balancer| &balancer.wish.droplet_ids);
-        droplets.map(|ids| ids.as_ref().map_or(0, |ids| ids.len())).collect()
+        droplets.map(|ids| ids.as_ref().map_or(0, BTreeSet::len)).collect()
     }
 
     fn allow(&self, balancers: usize) {
