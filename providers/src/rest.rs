@@ -173,3 +173,66 @@ impl Received {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    static TERMS: Terms = Terms {
+        cloud: "Cloud",
+        secret: "spec.cloud.tokenSecret",
+        rate: (3600.0, 1.0),
+        window: 3600.0,
+        burst: None,
+        longest: 64,
+    };
+
+    /// What a call hears from a server that answers every one like this, and how long the next one would wait.
+    async fn heard(answer: &str) -> (Result<Received, ProviderError>, Duration) {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answer = answer.to_owned();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        let rest = Rest::new(&TERMS, &url, Some("s3cret"), Timeouts::default(), true).unwrap();
+        let question = Question { name: "GET a", method: Method::GET, path: &["a"], query: &[], body: None };
+        let heard = rest.ask(question).await;
+        server.await.unwrap();
+        (heard, rest.wait(Instant::now()))
+    }
+
+    fn answer(status: &str, headers: &str, body: &str) -> String {
+        let length = body.len();
+        format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n{body}")
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_the_limit_is_believed() {
+        let told = |left: u32| format!("RateLimit-Limit: 3600\r\nRateLimit-Remaining: {left}\r\n");
+        let (heard, wait) = heard(&answer("200 OK", &told(3000), "{}")).await;
+        assert!(heard.is_ok() && wait.is_zero(), "{heard:?} {wait:?}");
+        let (heard, wait) = super::tests::heard(&answer("200 OK", &told(0), "{}")).await;
+        assert!(heard.is_ok() && wait > Duration::from_secs(60), "a tenth is others': {wait:?}");
+    }
+
+    #[tokio::test]
+    async fn who_asks_too_often_waits_as_long_as_it_is_told() {
+        let (heard, _) = heard(&answer("429 Too Many Requests", "Retry-After: 7\r\n", "{}")).await;
+        assert!(
+            matches!(heard, Err(ProviderError::Throttled(pause)) if pause == Duration::from_secs(7)),
+            "{heard:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn no_more_is_read_than_an_answer_may_have() {
+        let (heard, _) = heard(&answer("200 OK", "", &"x".repeat(65))).await;
+        let Err(error) = heard else { panic!("it was read") };
+        assert!(error.to_string().contains("is longer than 64 bytes"), "{error}");
+    }
+}

@@ -23,6 +23,8 @@ impl Cloud for Aws {
     const WAITING: &[&str] = &[];
     const CREATION: Option<usize> = Some(6);
     const START: usize = 120;
+    // Listeners, attributes and health of targets stand in no list.
+    const LOOK: usize = 5;
 
     async fn start() -> Result<Self> {
         Ok(Self(AwsEndpoint::start().await?))

@@ -21,6 +21,9 @@ pub(crate) trait Cloud: Sized {
     /// What a start beside 1,000 Services may cost.
     const START: usize;
 
+    /// What a look at one of these Services costs then: nothing where lists show all of a balancer.
+    const LOOK: usize = 0;
+
     /// Starts the endpoint.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ pub(crate) async fn measure<C: Cloud>(services: usize) -> Result<Table> {
         ensure!(plan::<C>(&fresh, number, &observed)?.is_empty(), "the start has not seen Service w{number}");
     }
     let calls = count(cloud.calls().into_iter().skip(before));
-    table.calls("each of the others, which is as it should be", &calls, Some(0));
+    table.calls("a look at each of the others", &calls, Some(C::LOOK * services));
     Ok(table)
 }
 
