@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`topology`] | Names and addresses of an instance, as values |
 //! | [`packages`], [`tools`], [`images`], [`archive`] | What has to be there: Debian packages, Go programs, container images |
-//! | [`netns`], [`segment`], [`cgroup`], [`process`] | The kernel's parts: where a process runs and how it ends |
+//! | [`netns`], [`namespace`], [`segment`], [`cgroup`], [`process`] | The kernel's parts: where a process runs and how it ends |
 //! | [`pki`], [`kubeconfig`] | Certificates and the files that carry them |
 //! | [`control_plane`], [`machine`], [`node`], [`forward`] | The processes of a cluster |
 //! | [`local_images`] | The one object that a cluster has from the start |
@@ -15,6 +15,7 @@
 //! | [`flows`] | What a Service must do, packet by packet, and whether ours and kube-proxy do it |
 //! | [`conformance`] | Kubernetes' own tests on a cluster with ours, or kube-proxy, as its service proxy |
 //! | [`moto`] | An emulator of AWS |
+//! | [`router`] | bird and frr, to speak BGP and BFD with |
 //! | [`bench`] | How fast and how large, beside the API server's own floor and a peer |
 //!
 //! Nothing here is simulated: etcd, the API server, the kubelets and containerd are the real programs. What is unusual
@@ -41,6 +42,7 @@ pub mod kubeconfig;
 pub mod local_images;
 pub mod machine;
 pub mod moto;
+pub mod namespace;
 pub mod netns;
 pub mod node;
 pub mod packages;
@@ -48,6 +50,7 @@ pub mod penstock_image;
 pub mod pki;
 pub mod process;
 pub mod progress;
+pub mod router;
 pub mod seed;
 pub mod segment;
 pub mod startup;

@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::progress::step;
 
@@ -40,6 +41,9 @@ const UML_PACKAGES: [&str; 11] = [
 
 /// What virtual environments of Python are made with.
 const PYTHON_PACKAGES: [&str; 2] = ["python3", "python3-venv"];
+
+/// Routers that the announcer's tests speak BGP and BFD with.
+const ROUTER_PACKAGES: [&str; 2] = ["bird2", "frr"];
 
 /// What decides whether a package's services are started on installation (invoke-rc.d(8)).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -78,6 +82,19 @@ pub fn ensure_for_uml() -> Result<()> {
 /// As [`ensure`].
 pub fn ensure_for_python() -> Result<()> {
     ensure_packages(&PYTHON_PACKAGES)
+}
+
+/// Makes sure that bird and frr can be run.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_for_routers() -> Result<()> {
+    ensure_root()?;
+    // Tests run side by side, and apt-get refuses to run twice.
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _alone = INSTALLING.lock().map_err(|_| anyhow!("an installation of packages panicked"))?;
+    restore_service_policy()?;
+    ensure_packages(&ROUTER_PACKAGES)
 }
 
 fn ensure_packages(wanted: &[&'static str]) -> Result<()> {

@@ -1,0 +1,49 @@
+//! The harness's routers run, answer and end. Needs root.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // Clippy's exception for tests leaves out their functions.
+
+use penstock_e2e::namespace::Namespace;
+use penstock_e2e::router::frr::Daemon;
+use penstock_e2e::router::{Bird, Frr};
+
+const BIRD: &str = "router id 192.0.2.1;\nprotocol device {}\n";
+const FRR: &str = "router bgp 64512\n bgp router-id 192.0.2.1\n";
+
+#[test]
+fn bird_answers_and_is_configured_and_restarted() {
+    let namespace = Namespace::new().unwrap();
+    let mut bird = Bird::start(&namespace.path(), BIRD).unwrap();
+    assert!(bird.ask("show protocols").unwrap().contains("device1"));
+    bird.configure("nonsense").unwrap_err();
+    bird.configure(&format!("{BIRD}protocol bfd {{}}\n")).unwrap();
+    assert!(bird.ask("show protocols").unwrap().contains("bfd1"));
+    bird.restart().unwrap_err();
+    bird.process().kill().unwrap();
+    bird.restart().unwrap();
+    assert!(bird.ask("show protocols").unwrap().contains("bfd1"));
+    let process = bird.process().clone();
+    drop(bird);
+    assert!(!process.is_alive());
+}
+
+#[test]
+fn a_wrong_configuration_of_bird_is_an_error_with_its_log() {
+    let namespace = Namespace::new().unwrap();
+    let error = Bird::start(&namespace.path(), "nonsense").unwrap_err();
+    assert!(format!("{error:#}").contains("bird.conf:1"), "{error:#}");
+}
+
+#[test]
+fn two_of_frr_run_side_by_side() {
+    let namespaces = [(); 2].map(|()| Namespace::new().unwrap());
+    let mut frr = namespaces.each_ref().map(|n| Frr::start(&n.path(), FRR).unwrap());
+    for one in &frr {
+        assert!(one.ask("show running-config").unwrap().contains("router bgp 64512"));
+    }
+    let has_peer = |frr: &Frr| frr.ask("show bfd peers").unwrap().contains("192.0.2.2");
+    frr[0].configure("nonsense\n").unwrap_err();
+    frr[0].configure("bfd\n peer 192.0.2.2\n").unwrap();
+    assert!(has_peer(&frr[0]) && !has_peer(&frr[1]));
+    frr[0].daemon(Daemon::Bfdd).kill().unwrap();
+    frr[0].restart(Daemon::Bfdd).unwrap();
+    assert!(!has_peer(&frr[0]));
+}
