@@ -23,6 +23,7 @@ pub mod agent;
 mod announcer;
 pub mod arp;
 pub mod bgp;
+pub mod bfd;
 mod claim_log;
 pub mod cluster;
 mod deadline;
