@@ -243,15 +243,15 @@ mod tests {
 
     use super::*;
 
-    /// The first packet of frr's bfdd and one of bird in state up, as they arrived.
+    /// The first packet of frr 8.4's bfdd, and bird 2.0.12's first in state up, as they arrived.
     const RECORDED: [[u8; LENGTH]; 2] = [
         [
-            0x20, 0x40, 3, 24, 0x7c, 0xb1, 0xc8, 0x0d, 0, 0, 0, 0, 0, 0x0f, 0x42, 0x40, 0, 0x0f, 0x42, 0x40,
+            0x20, 0x40, 5, 24, 0x7a, 0xe5, 0xb9, 0x3f, 0, 0, 0, 0, 0, 0x0f, 0x42, 0x40, 0, 0x0f, 0x42, 0x40,
             0, 0, 0xc3, 0x50,
         ],
         [
-            0x20, 0xe0, 5, 24, 0, 0, 0, 1, 0x61, 0x62, 0x63, 0x64, 0, 1, 0x86, 0xa0, 0, 1, 0x86, 0xa0, 0, 0,
-            0, 0,
+            0x20, 0xe0, 5, 24, 0x62, 0x41, 0x83, 0x5d, 0x61, 0x62, 0x63, 0x64, 0, 1, 0x86, 0xa0, 0, 1, 0x86,
+            0xa0, 0, 0, 0, 0,
         ],
     ];
 
@@ -262,7 +262,7 @@ mod tests {
         }
         let up = Packet::parse(&RECORDED[1]).unwrap();
         assert_eq!((up.state, up.poll, up.final_, up.demand), (State::Up, true, false, false));
-        assert_eq!((up.detect_multiplier.get(), up.my_discriminator.get()), (5, 1));
+        assert_eq!((up.detect_multiplier.get(), up.my_discriminator.get()), (5, 0x6241_835d));
         assert_eq!((up.desired_min_tx, up.required_min_rx), (100_000, 100_000));
     }
 
