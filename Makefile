@@ -52,11 +52,14 @@ conformance: prerequisites machine ## Run Kubernetes' own tests of Services and 
 # make bench BENCH='dataplane --size 10kx5 --subject penstock --only event-to-rule --runs 1'
 # make bench BENCH='aws --services 1000'
 # make bench BENCH=providers (or hetzner, or digitalocean)
+# make bench BENCH='announcer --runs 5'
 CLOUDS = providers aws hetzner digitalocean
-bench: prerequisites $(if $(filter operator $(CLOUDS),$(BENCH)),go,machine) ## Measure: the operator beside MetalLB, calls to clouds (BENCH=providers), the dataplane beside kube-proxy (as root)
-	cargo build --release --workspace --bins
-	$(if $(filter $(CLOUDS),$(firstword $(BENCH))),,$(RELEASE)/penstock-e2e bench $(BENCH))
-	$(if $(filter-out $(CLOUDS),$(firstword $(BENCH))),,$(RELEASE)/penstock-provider-bench $(BENCH))
+AREA = $(firstword $(BENCH))
+bench: prerequisites $(if $(filter operator $(CLOUDS),$(AREA)),go,machine) ## Measure: the operator beside MetalLB, calls to clouds (BENCH=providers), the announcer's fail-over, the dataplane beside kube-proxy (as root)
+	$(if $(filter announcer,$(AREA)),,cargo build --release --workspace --bins)
+	$(if $(filter announcer $(CLOUDS),$(AREA)),,$(RELEASE)/penstock-e2e bench $(BENCH))
+	$(if $(filter-out $(CLOUDS),$(AREA)),,$(RELEASE)/penstock-provider-bench $(BENCH))
+	$(if $(filter-out announcer,$(AREA)),,cargo bench -p penstock-announcer --bench announcer -- $(wordlist 2,$(words $(BENCH)),$(BENCH)))
 
 # Hours with the default QUIET=60 (seconds without a write that end a run), under one with QUIET=3. WORKERS=6 runs at a
 # time, each with an API server of about 400 MB. ARGS="--only '...'" repeats one run, ARGS="--seed N" one seed,

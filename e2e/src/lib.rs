@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`topology`] | Names and addresses of an instance, as values |
 //! | [`packages`], [`tools`], [`images`], [`archive`] | What has to be there: Debian packages, Go programs, container images |
-//! | [`netns`], [`namespace`], [`segment`], [`cgroup`], [`process`] | The kernel's parts: where a process runs and how it ends |
+//! | [`netns`], [`namespace`], [`relay`], [`segment`], [`cgroup`], [`process`] | The kernel's parts: where a process runs and how it ends |
 //! | [`pki`], [`kubeconfig`] | Certificates and the files that carry them |
 //! | [`control_plane`], [`machine`], [`node`], [`forward`] | The processes of a cluster |
 //! | [`local_images`] | The one object that a cluster has from the start |
@@ -50,6 +50,7 @@ pub mod penstock_image;
 pub mod pki;
 pub mod process;
 pub mod progress;
+pub mod relay;
 pub mod router;
 pub mod seed;
 pub mod segment;

@@ -23,10 +23,13 @@ use crate::wait::{Look, until_blocking};
 /// How long a process may take to end after SIGTERM before it is killed, and after SIGKILL before that is an error.
 const DEATH: Duration = Duration::from_secs(10);
 
+/// The network namespace of the thread that reads it.
+const OWN_NETNS: &str = "/proc/thread-self/ns/net";
+
 /// Where a process runs. The default is: where its parent runs.
 #[derive(Debug, Clone, Default)]
 pub struct Sandbox {
-    /// A network namespace, as a file (`/run/netns/NAME`).
+    /// A network namespace, as a file (`/run/netns/NAME`). Without one: that of the thread which starts the process.
     pub netns: Option<PathBuf>,
     /// A process whose mount, UTS and cgroup namespaces (files, host name, view of the cgroups) are joined.
     pub machine: Option<Pid>,
@@ -37,6 +40,15 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
+    /// With the network namespace of this thread, where the thread that starts processes is in another: it is in that of
+    /// whoever started one first.
+    fn here(&self) -> Self {
+        let own = Path::new(OWN_NETNS);
+        let elsewhere = fs::read_link(own).ok() != nursery().netns;
+        let netns = self.netns.clone().or_else(|| elsewhere.then(|| own.to_owned()));
+        Self { netns, ..self.clone() }
+    }
+
     /// Makes `command` run here.
     ///
     /// # Errors
@@ -145,7 +157,7 @@ impl Ledger {
         let mut command = Command::new(&spec.program);
         command.args(&spec.args).envs(spec.env.iter().cloned()).stdin(Stdio::null());
         command.stdout(output.try_clone().context("share a log file")?).stderr(output);
-        spec.sandbox.apply(&mut command)?;
+        spec.sandbox.here().apply(&mut command)?;
         let pid = nursery_spawn(command).with_context(|| format!("start {}", spec.program.display()))?;
         let process = Process { name: spec.name.clone(), pid, start_time: start_time(pid), log };
         process.record(&self.pid_file(&spec.name))?;
@@ -349,19 +361,28 @@ type Birth = (Command, Sender<io::Result<Pid>>);
 /// Spawns from a thread that lives as long as this program. The kernel sends the parent-death signal when the *thread*
 /// that forked ends (prctl(2), PR_SET_PDEATHSIG), and the threads of a test or of a runtime's pool end early.
 fn nursery_spawn(command: Command) -> io::Result<Pid> {
-    static NURSERY: OnceLock<Sender<Birth>> = OnceLock::new();
-    let births = NURSERY.get_or_init(|| {
-        let (sender, receiver) = channel();
-        std::thread::spawn(move || nursery(&receiver));
-        sender
-    });
     let (reply, answer) = channel();
     let gone = || io::Error::other("the thread that starts processes has ended");
-    births.send((command, reply)).map_err(|_| gone())?;
+    nursery().births.send((command, reply)).map_err(|_| gone())?;
     answer.recv().map_err(|_| gone())?
 }
 
-fn nursery(births: &Receiver<Birth>) {
+struct Nursery {
+    births: Sender<Birth>,
+    /// What [`OWN_NETNS`] is there.
+    netns: Option<PathBuf>,
+}
+
+fn nursery() -> &'static Nursery {
+    static NURSERY: OnceLock<Nursery> = OnceLock::new();
+    NURSERY.get_or_init(|| {
+        let (births, receiver) = channel();
+        std::thread::spawn(move || bear(&receiver));
+        Nursery { births, netns: fs::read_link(OWN_NETNS).ok() }
+    })
+}
+
+fn bear(births: &Receiver<Birth>) {
     for (mut command, reply) in births {
         let spawned = command.spawn().map(|mut child| {
             let pid = Pid::from_raw(child.id().cast_signed());

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // Clippy's exception for tests leaves out their functions.
 
 use penstock_e2e::namespace::Namespace;
+use penstock_e2e::process::{Ledger, Sandbox, Spec};
 use penstock_e2e::router::frr::Daemon;
 use penstock_e2e::router::{Bird, Frr};
 
@@ -46,4 +47,22 @@ fn two_of_frr_run_side_by_side() {
     frr[0].daemon(Daemon::Bfdd).kill().unwrap();
     frr[0].restart(Daemon::Bfdd).unwrap();
     assert!(!has_peer(&frr[0]));
+}
+
+/// The kernel ends a child with the thread that started it, so that one thread starts them all; it is in one namespace only.
+#[test]
+fn a_process_runs_in_the_namespace_of_the_thread_that_starts_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(directory.path()).unwrap();
+    for name in ["first", "second"] {
+        let namespace = Namespace::new().unwrap();
+        let sandbox = Sandbox { die_with_parent: true, ..Sandbox::default() };
+        let (program, args) = ("/bin/sleep".into(), vec!["1000".to_owned()]);
+        let spec = Spec { name: name.to_owned(), program, args, env: Vec::new(), sandbox };
+        let process = namespace.inside(|| ledger.spawn(&spec)).unwrap().unwrap();
+        let its = std::fs::read_link(format!("/proc/{}/ns/net", process.pid())).unwrap();
+        let wanted = namespace.inside(|| std::fs::read_link("/proc/thread-self/ns/net")).unwrap().unwrap();
+        process.kill().unwrap();
+        assert_eq!(its, wanted, "{name}");
+    }
 }

@@ -17,10 +17,11 @@ use penstock_e2e::{
     control_plane::ControlPlane,
     namespace::Namespace,
     process::{Ledger, Process, Sandbox, Spec},
+    relay::Relay,
 };
 use serde_json::{Value, json};
 
-use crate::{relay::Relay, traffic::Forwarding};
+use crate::traffic::Forwarding;
 
 /// Far more than any of this takes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -201,7 +202,7 @@ async fn node(
     let shared = control_plane.service_account_kubeconfig("penstock-system", "penstock-announcer").await?;
     let text = fs::read_to_string(&shared).context("read a kubeconfig")?;
     let kubeconfig = shared.with_file_name(format!("{name}.kubeconfig"));
-    fs::write(&kubeconfig, text.replace(&server, &format!("https://127.0.0.1:{}", relay.port)))
+    fs::write(&kubeconfig, text.replace(&server, &format!("https://127.0.0.1:{}", relay.port())))
         .context("write a kubeconfig")?;
     let links = LinkWatch::open().context("look at interfaces")?.list().await.context("list interfaces")?;
     let link = links.into_iter().find(|link| link.name == name).context("a node has no port")?;

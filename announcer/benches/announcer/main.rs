@@ -10,7 +10,6 @@ mod failures;
 mod lab;
 mod population;
 mod questions;
-mod relay;
 mod traffic;
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A node's way to the API server, which can be cut: connections stay, and nothing passes, as in a network that swallows
+//! A way to a server on loopback that can be cut: connections stay, and nothing passes, as in a network that swallows
 //! packets.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,13 +12,17 @@ use tokio::{
 
 /// Carries connections for as long as this value lives.
 #[derive(Debug)]
-pub(crate) struct Relay {
+pub struct Relay {
     open: watch::Sender<bool>,
-    pub(crate) port: u16,
+    port: u16,
 }
 
 impl Relay {
-    pub(crate) async fn start(target: SocketAddr) -> Result<Self> {
+    /// Carries connections from a port of loopback to `target`.
+    ///
+    /// # Errors
+    /// When there is no port.
+    pub async fn start(target: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listen for a relay")?;
         let port = listener.local_addr().context("look at a relay's port")?.port();
         let (open, is_open) = watch::channel(true);
@@ -26,7 +30,13 @@ impl Relay {
         Ok(Self { open, port })
     }
 
-    pub(crate) fn set_open(&self, open: bool) {
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Cuts it, or mends it.
+    pub fn set_open(&self, open: bool) {
         self.open.send_replace(open);
     }
 }
