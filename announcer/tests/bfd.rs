@@ -10,9 +10,8 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use penstock_announcer::bfd::{
-    Dispatcher, News, Profile, ProfileFields, Reason, SessionKey, SocketError, State, Status,
-};
+use penstock_announcer::bfd::{Dispatcher, News, Profile, Reason, SessionKey, SocketError, State, Status};
+use penstock_crds::BFDProfileSpec;
 use penstock_e2e::{
     namespace::Namespace,
     router::{Bird, Frr, frr::Daemon},
@@ -34,17 +33,17 @@ fn key(peer: &str) -> SessionKey {
     SessionKey { peer: ip(peer), local: None, interface: None, multihop: false }
 }
 
-fn fields(receive: u32, transmit: u32, multiplier: u32) -> ProfileFields {
-    ProfileFields {
-        receive_interval: Some(receive),
-        transmit_interval: Some(transmit),
-        detect_multiplier: Some(multiplier),
-        ..ProfileFields::default()
+fn spec(receive: u32, transmit: u32, multiplier: u8) -> BFDProfileSpec {
+    BFDProfileSpec {
+        receive_interval: receive,
+        transmit_interval: transmit,
+        detect_multiplier: multiplier,
+        ..BFDProfileSpec::default()
     }
 }
 
-fn profile(receive: u32, transmit: u32, multiplier: u32) -> Profile {
-    Profile::new(&fields(receive, transmit, multiplier)).unwrap()
+fn profile(receive: u32, transmit: u32, multiplier: u8) -> Profile {
+    Profile::new(&spec(receive, transmit, multiplier)).unwrap()
 }
 
 /// Our end: a namespace with a dispatcher.
@@ -228,7 +227,7 @@ async fn with_frr_over_both_families() {
     let peer = neighbour(&ours.namespace);
     let mut frr = Frr::start(&peer.path(), FRR).unwrap();
     let (v4, v6) = (key("192.0.2.2"), key("2001:db8:1::2"));
-    let passive = ProfileFields { passive_mode: Some(true), ..fields(300, 300, 3) };
+    let passive = BFDProfileSpec { passive_mode: true, ..spec(300, 300, 3) };
     let sessions = [(v4.clone(), profile(100, 120, 3)), (v6.clone(), Profile::new(&passive).unwrap())];
     assert!(ours.set(&sessions).is_empty());
     ours.come_up(&[&v4, &v6]).await;
@@ -312,8 +311,7 @@ async fn over_several_hops_with_a_least_ttl() {
     let _bird = Bird::start(&peer.path(), bird).unwrap();
     let key = |peer, local| SessionKey { local: Some(ip(local)), multihop: true, ..key(peer) };
     let v4 = key("10.0.2.2", "10.0.0.1");
-    let with_ttl =
-        |ttl| Profile::new(&ProfileFields { minimum_ttl: Some(ttl), ..fields(100, 100, 3) }).unwrap();
+    let with_ttl = |ttl| Profile::new(&BFDProfileSpec { minimum_ttl: ttl, ..spec(100, 100, 3) }).unwrap();
 
     // They pass two routers, and bird begins with the kernel's 64 where frr begins with 255.
     assert!(ours.set(&[(v4.clone(), with_ttl(63))]).is_empty());
@@ -340,7 +338,7 @@ async fn frr_over_several_hops_of_ipv6() {
     let frr = "bfd\n peer 2001:db8:0::1 multihop local-address 2001:db8:2::2\n  minimum-ttl 253\n  receive-interval 100\n";
     let frr = Frr::start(&peer.path(), frr).unwrap();
     let v6 = SessionKey { local: Some(ip("2001:db8::1")), multihop: true, ..key("2001:db8:2::2") };
-    let profile = Profile::new(&ProfileFields { minimum_ttl: Some(253), ..fields(100, 100, 3) }).unwrap();
+    let profile = Profile::new(&BFDProfileSpec { minimum_ttl: 253, ..spec(100, 100, 3) }).unwrap();
     assert!(ours.set(&[(v6.clone(), profile)]).is_empty());
     ours.come_up(&[&v6]).await;
     frr_until(&frr, "2001:db8::1", "status", "up").await;

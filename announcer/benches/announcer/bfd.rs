@@ -6,7 +6,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use penstock_announcer::bfd::{Dispatcher, News, Profile, ProfileFields, SessionKey};
+use penstock_announcer::bfd::{Dispatcher, News, Profile, SessionKey};
+use penstock_crds::BFDProfileSpec;
 use penstock_e2e::{bench::table::Table, namespace::Namespace, router::Bird};
 use tokio::sync::mpsc;
 
@@ -27,10 +28,9 @@ pub(crate) async fn measure(runs: u16) -> Result<Table> {
     let mut dispatcher = Dispatcher::start(sender);
     let peer = "192.0.2.2".parse().context("read an address")?;
     let key = SessionKey { peer, local: None, interface: None, multihop: false };
-    let interval = Some(INTERVAL_MS);
-    let fields =
-        ProfileFields { receive_interval: interval, transmit_interval: interval, ..ProfileFields::default() };
-    let sessions = BTreeMap::from([(key.clone(), Profile::new(&fields)?)]);
+    let (receive_interval, transmit_interval) = (INTERVAL_MS, INTERVAL_MS);
+    let spec = BFDProfileSpec { receive_interval, transmit_interval, ..BFDProfileSpec::default() };
+    let sessions = BTreeMap::from([(key.clone(), Profile::new(&spec)?)]);
     let failed = ours.inside(|| dispatcher.set(&sessions))?;
     ensure!(failed.is_empty(), "no session: {failed:?}");
     let mut multiples = Vec::new();

@@ -25,6 +25,6 @@ mod task;
 
 pub use dispatcher::{Dispatcher, News, SessionKey, Status};
 pub use packet::{Diagnostic, Packet, State};
-pub use profile::{Profile, ProfileError, ProfileFields};
+pub use profile::{Profile, ProfileError};
 pub use session::{Change, Reason};
 pub use sockets::SocketError;

@@ -1,32 +1,8 @@
-//! How a session is run: the fields of MetalLB's BFDProfile, and what they come to.
+//! How a session is run: what a BFDProfile comes to.
 
 use std::{num::NonZeroU8, time::Duration};
 
-/// MetalLB's default of receiveInterval and transmitInterval, in milliseconds.
-const DEFAULT_INTERVAL: u32 = 300;
-/// MetalLB's default of detectMultiplier.
-const DEFAULT_MULTIPLIER: u32 = 3;
-/// MetalLB's default of minimumTtl.
-const DEFAULT_TTL: u32 = 254;
-
-/// The fields of a BFDProfile, as they are written; intervals in milliseconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ProfileFields {
-    /// The least interval at which packets can be received: 10 to 60000, 300 by default.
-    pub receive_interval: Option<u32>,
-    /// The least interval at which packets are sent: 10 to 60000, 300 by default.
-    pub transmit_interval: Option<u32>,
-    /// After how many lost packets the path is down: 2 to 255, 3 by default.
-    pub detect_multiplier: Option<u32>,
-    /// Means nothing without `echo_mode`, as with MetalLB.
-    pub echo_interval: Option<u32>,
-    /// Refused when true.
-    pub echo_mode: Option<bool>,
-    /// Whether nothing is sent before the peer has.
-    pub passive_mode: Option<bool>,
-    /// The least TTL of received packets with multihop: 1 to 254, 254 by default.
-    pub minimum_ttl: Option<u32>,
-}
+use penstock_crds::BFDProfileSpec;
 
 /// Why a profile cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,27 +43,25 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// What the fields of a BFDProfile come to.
+    /// What a BFDProfile comes to. Its ranges are looked at again: it may be older than the API server's rules. An
+    /// `echoInterval` means nothing without `echoMode`, as with MetalLB.
     ///
     /// # Errors
     /// The first field that cannot be used, and what to set it to.
-    pub fn new(fields: &ProfileFields) -> Result<Self, ProfileError> {
-        if fields.echo_mode == Some(true) {
+    pub fn new(spec: &BFDProfileSpec) -> Result<Self, ProfileError> {
+        if spec.echo_mode {
             return Err(ProfileError::Echo);
         }
-        let interval = |field, value: Option<u32>| {
-            within(field, value.unwrap_or(DEFAULT_INTERVAL), 10, 60_000)
-                .map(|milliseconds| Duration::from_millis(milliseconds.into()))
+        let interval = |field, value: u32| {
+            within(field, value, 10, 60_000).map(|milliseconds| Duration::from_millis(milliseconds.into()))
         };
-        let multiplier = fields.detect_multiplier.unwrap_or(DEFAULT_MULTIPLIER);
-        let ttl = fields.minimum_ttl.unwrap_or(DEFAULT_TTL);
+        let multiplier = within("detectMultiplier", spec.detect_multiplier.into(), 2, 255)?;
         Ok(Self {
-            receive_interval: interval("receiveInterval", fields.receive_interval)?,
-            transmit_interval: interval("transmitInterval", fields.transmit_interval)?,
-            detect_multiplier: NonZeroU8::MIN
-                .saturating_add(within("detectMultiplier", multiplier, 2, 255)? as u8 - 1),
-            passive: fields.passive_mode.unwrap_or_default(),
-            minimum_ttl: within("minimumTtl", ttl, 1, 254)? as u8,
+            receive_interval: interval("receiveInterval", spec.receive_interval)?,
+            transmit_interval: interval("transmitInterval", spec.transmit_interval)?,
+            detect_multiplier: NonZeroU8::MIN.saturating_add(multiplier as u8 - 1),
+            passive: spec.passive_mode,
+            minimum_ttl: within("minimumTtl", spec.minimum_ttl.into(), 1, 254)? as u8,
         })
     }
 }
@@ -105,7 +79,7 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_metallb() {
-        let profile = Profile::new(&ProfileFields::default()).unwrap();
+        let profile = Profile::new(&BFDProfileSpec::default()).unwrap();
         assert_eq!(profile.receive_interval, Duration::from_millis(300));
         assert_eq!(profile.transmit_interval, Duration::from_millis(300));
         assert_eq!((profile.detect_multiplier.get(), profile.minimum_ttl, profile.passive), (3, 254, false));
@@ -113,28 +87,22 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_refused_by_its_name() {
-        let none = ProfileFields::default;
+        let good = BFDProfileSpec::default;
         let rows = [
-            (
-                ProfileFields { receive_interval: Some(9), ..none() },
-                "receiveInterval is 9: set it to 10 to 60000",
-            ),
-            (ProfileFields { transmit_interval: Some(60_001), ..none() }, "transmitInterval is 60001"),
-            (
-                ProfileFields { detect_multiplier: Some(1), ..none() },
-                "detectMultiplier is 1: set it to 2 to 255",
-            ),
-            (ProfileFields { detect_multiplier: Some(256), ..none() }, "detectMultiplier is 256"),
-            (ProfileFields { minimum_ttl: Some(255), ..none() }, "minimumTtl is 255: set it to 1 to 254"),
-            (ProfileFields { echo_mode: Some(true), ..none() }, "echoMode is not supported"),
+            (BFDProfileSpec { receive_interval: 9, ..good() }, "receiveInterval is 9: set it to 10 to 60000"),
+            (BFDProfileSpec { transmit_interval: 60_001, ..good() }, "transmitInterval is 60001"),
+            (BFDProfileSpec { detect_multiplier: 1, ..good() }, "detectMultiplier is 1: set it to 2 to 255"),
+            (BFDProfileSpec { minimum_ttl: 255, ..good() }, "minimumTtl is 255: set it to 1 to 254"),
+            (BFDProfileSpec { minimum_ttl: 0, ..good() }, "minimumTtl is 0"),
+            (BFDProfileSpec { echo_mode: true, ..good() }, "echoMode is not supported"),
         ];
-        for (fields, reason) in rows {
-            let error = Profile::new(&fields).unwrap_err().to_string();
+        for (spec, reason) in rows {
+            let error = Profile::new(&spec).unwrap_err().to_string();
             assert!(error.starts_with(reason), "{error}");
         }
-        let without_effect = ProfileFields { echo_interval: Some(50), echo_mode: Some(false), ..none() };
-        assert_eq!(Profile::new(&without_effect), Profile::new(&none()));
-        let most = ProfileFields { detect_multiplier: Some(255), passive_mode: Some(true), ..none() };
+        let without_effect = BFDProfileSpec { echo_interval: 60, ..good() };
+        assert_eq!(Profile::new(&without_effect), Profile::new(&good()));
+        let most = BFDProfileSpec { detect_multiplier: 255, passive_mode: true, ..good() };
         let most = Profile::new(&most).unwrap();
         assert_eq!((most.detect_multiplier.get(), most.passive), (255, true));
     }

@@ -1,20 +1,20 @@
+use penstock_crds::BFDProfileSpec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::bfd::profile::ProfileFields;
 
 fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-fn profile(receive: u32, transmit: u32, multiplier: u32) -> Profile {
-    let fields = ProfileFields {
-        receive_interval: Some(receive),
-        transmit_interval: Some(transmit),
-        detect_multiplier: Some(multiplier),
-        ..ProfileFields::default()
+fn profile(receive: u32, transmit: u32, multiplier: u8) -> Profile {
+    let spec = BFDProfileSpec {
+        receive_interval: receive,
+        transmit_interval: transmit,
+        detect_multiplier: multiplier,
+        ..BFDProfileSpec::default()
     };
-    Profile::new(&fields).unwrap()
+    Profile::new(&spec).unwrap()
 }
 
 fn number(n: u32) -> NonZeroU32 {
@@ -295,7 +295,7 @@ impl Link {
 }
 
 fn any_profile() -> impl Strategy<Value = Profile> {
-    (10u32..2000, 10u32..2000, 2u32..10)
+    (10u32..2000, 10u32..2000, 2u8..10)
         .prop_map(|(receive, transmit, multiplier)| profile(receive, transmit, multiplier))
 }
 
