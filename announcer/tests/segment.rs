@@ -4,14 +4,12 @@
 
 use std::{
     collections::BTreeSet,
-    fs::File,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
-use nix::sched::{CloneFlags, setns, unshare};
 use penstock_announcer::{
     Input, Metrics, Orders,
     arp::{ArpFrame, Operation},
@@ -31,36 +29,20 @@ const NOT_OURS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 201);
 const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x113, 0, 0, 0, 0, 0x200);
 const NOT_OURS6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x113, 0, 0, 0, 0, 0x201);
 
-/// A network namespace without a name.
-struct Namespace(File);
+/// One whose failures are the test's.
+struct Namespace(penstock_e2e::namespace::Namespace);
 
 impl Namespace {
     fn new() -> Self {
-        let made = std::thread::spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET).expect("network namespaces need root: run the tests as root");
-            File::open("/proc/thread-self/ns/net").unwrap()
-        });
-        Self(made.join().unwrap())
+        Self(penstock_e2e::namespace::Namespace::new().unwrap())
     }
 
-    /// Runs on a thread inside the namespace. Sockets made there stay in it.
     fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let runtime = tokio::runtime::Handle::current();
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                setns(&self.0, CloneFlags::CLONE_NEWNET).unwrap();
-                let _entered = runtime.enter();
-                work()
-            });
-            thread.join().unwrap()
-        })
+        self.0.inside(work).unwrap()
     }
 
     fn ip(&self, arguments: &str) {
-        let output = self
-            .inside(|| Command::new("ip").args(arguments.split_whitespace()).output())
-            .expect("ip (iproute2)");
-        assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        self.0.ip(arguments).unwrap();
     }
 
     async fn link(&self, name: &str) -> Link {
@@ -89,18 +71,11 @@ struct Segment {
 impl Segment {
     async fn new() -> Self {
         let (node, client) = (Namespace::new(), Namespace::new());
-        node.ip("link add eth0 type veth peer name peer0");
-        let file = {
-            use std::os::fd::AsRawFd;
-            format!("/proc/{}/fd/{}", std::process::id(), client.0.as_raw_fd())
-        };
-        node.ip(&format!("link set peer0 netns {file} name eth0"));
+        node.0.cable("eth0", &client.0, "eth0").unwrap();
         node.ip("addr add 203.0.113.11/24 dev eth0");
         node.ip("addr add 2001:db8:113::11/64 dev eth0 nodad");
-        node.ip("link set eth0 up");
         client.ip("addr add 203.0.113.1/24 dev eth0");
         client.ip("addr add 2001:db8:113::1/64 dev eth0 nodad");
-        client.ip("link set eth0 up");
         let (node_link, client_link) = (node.link("eth0").await, client.link("eth0").await);
         let client_socket = client.inside(|| PacketSocket::open(client_link.index, Discovery::Arp).unwrap());
         Self { node, node_link, client, client_link, client_socket }

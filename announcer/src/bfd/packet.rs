@@ -273,10 +273,12 @@ mod tests {
         assert_eq!(Packet::parse(&padded), Packet::parse(&RECORDED[0]));
     }
 
+    type Mutation<'a> = &'a dyn Fn(&mut Vec<u8>);
+
     /// A row for each rule of RFC 5880, section 6.8.6, that needs no session: what is changed in a good packet.
     #[test]
     fn each_rule_of_the_rfc_discards() {
-        let rows: [(&str, &dyn Fn(&mut Vec<u8>), Discard); 13] = [
+        let rows: [(&str, Mutation<'_>, Discard); 13] = [
             ("version 0", &|b| b[0] = 0, Discard::Version(0)),
             ("version 2", &|b| b[0] = 2 << 5, Discard::Version(2)),
             ("length below 24", &|b| b[3] = 23, Discard::Length(23)),
