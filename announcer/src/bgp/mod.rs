@@ -1,7 +1,12 @@
 //! BGP, as far as announcing needs it.
 
+#[cfg(test)]
+mod fixture;
 mod peer;
 mod route;
+mod terms;
+pub mod wire;
 
 pub use peer::{Distance, NextHops, Password, Peer, RemoteAsn};
 pub use route::{Attributes, Community, CommunityError, Routes};
+pub use terms::PeerError;
