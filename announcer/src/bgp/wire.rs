@@ -46,7 +46,7 @@ impl Family {
     }
 
     /// That of an AFI and SAFI, if it is one of ours.
-    fn from_afi_safi(afi: u16, safi: u8) -> Option<Self> {
+    pub(super) fn from_afi_safi(afi: u16, safi: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|family| family.afi() == afi && safi == UNICAST)
     }
 

@@ -1,0 +1,412 @@
+//! The state machine of a session (RFC 4271 section 8), without sockets and clocks: time, bytes and chance go in;
+//! bytes, connections to open and close, and news come out.
+//!
+//! ```text
+//!          Start             Connected            OPEN                KEEPALIVE
+//!   Idle ---------> Connect -----------> OpenSent -----> OpenConfirm -----------> Established
+//!    ^                ^ |                    |
+//!    |   retry timer  | | failed             | connection lost
+//!    | <------------- | +----> Idle          +------> Active --- retry timer ---> Connect
+//!    +---- every error, from everywhere; a rest, longer after each failure, then Start again
+//! ```
+//!
+//! Connections are only made, never accepted: nothing listens, so that two connections with a router never collide
+//! (section 6.8), no port of the node is taken, and a router that connects as well is refused by the kernel. Of the
+//! optional attributes of section 8.1 there are IdleHoldTimer and DampPeerOscillations (an idle session starts by itself,
+//! after a rest), and SendHoldTimer (RFC 9687).
+
+mod row;
+mod timers;
+
+use std::{collections::BTreeSet, net::Ipv4Addr, time::Duration, time::Instant};
+
+use row::{Do, row};
+use timers::{Timer, Timers};
+
+use super::{
+    Peer,
+    reason::Reason,
+    wire::{
+        Capabilities, Cause, Family, Frame, GracefulRestart, KEEPALIVE, Kind, Notification, Open,
+        check_update, next_frame,
+    },
+};
+
+/// How long an OPEN is waited for (RFC 4271 section 8.2.2 suggests four minutes).
+const OPEN_TIME: Duration = Duration::from_secs(240);
+/// The rest after the first failure; it doubles with each one, up to the peer's `connect_retry`.
+const SHORTEST_REST: Duration = Duration::from_secs(1);
+/// The shortest time in which a peer must take something off us (RFC 9687 section 3).
+const SEND_HOLD_TIME: Duration = Duration::from_secs(480);
+
+/// Where a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Nothing is tried for now.
+    Idle,
+    /// A connection is being made.
+    Connect,
+    /// A connection was lost early; the next one waits.
+    Active,
+    /// Our OPEN was sent.
+    OpenSent,
+    /// The router's OPEN came.
+    OpenConfirm,
+    /// Routes may be sent.
+    Established,
+}
+
+/// What happens to a session. The numbers are those of RFC 4271 section 8.1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It should be (1, 3 and 13).
+    Start,
+    /// It should no longer be, and the router is told why (2).
+    Stop(Notification),
+    /// It ends, and begins again after a rest (8).
+    Reset(Notification),
+    /// It should no longer be, and the router is to keep the routes: nothing is said.
+    Abandon,
+    /// The time for a connection, or between two, is over (9).
+    RetryExpired,
+    /// Nothing was heard within the hold time (10).
+    HoldExpired,
+    /// It is time for a KEEPALIVE (11).
+    KeepaliveExpired,
+    /// The router takes nothing off us (29, RFC 9687).
+    SendHoldExpired,
+    /// There is a connection (16).
+    Connected,
+    /// There will be none, or is no longer one (18).
+    ConnectionFailed(Reason),
+    /// An OPEN came (19).
+    Open(Open),
+    /// A wrong message came, and this answers it (21, 22, 28).
+    Wrong(Notification),
+    /// A NOTIFICATION came (24, 25).
+    Notified(Notification),
+    /// A KEEPALIVE came (26).
+    Keepalive,
+    /// An UPDATE came (27).
+    Update,
+    /// All routes of a family are asked for (RFC 2918).
+    RouteRefresh(Option<Family>),
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Open a connection.
+    Connect,
+    /// Send bytes, after those before.
+    Send(Vec<u8>),
+    /// Close the connection, or give up opening it, once all is sent.
+    Close,
+    /// Close the connection without sending anything.
+    Drop,
+    /// Routes may be sent.
+    Up(Session),
+    /// Send all routes of a family again.
+    Refresh(Family),
+    /// Say why there is no session; one that was up is down.
+    Down(Reason),
+}
+
+/// What both sides agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The router's AS.
+    pub asn: u32,
+    /// The router's BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// Within it something has to be heard; zero is for ever.
+    pub hold_time: Duration,
+    /// The families whose prefixes may be sent.
+    pub families: BTreeSet<Family>,
+    /// Whether AS numbers have four bytes.
+    pub four_octet_as: bool,
+    /// Of which families the router keeps routes while we restart.
+    pub kept_on_restart: BTreeSet<Family>,
+}
+
+/// The present, and chance.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The time.
+    pub now: Instant,
+    /// From 0 to 1: by it timers vary, so that not all nodes do the same at once (RFC 4271 section 10).
+    pub chance: f64,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Fsm {
+    peer: Peer,
+    state: State,
+    timers: Timers,
+    received: Vec<u8>,
+    session: Option<Session>,
+    up_since: Option<Instant>,
+    failures: u32,
+    /// Whether this is a session's first try since this program was started (the Restart State bit of RFC 4724).
+    restarted: bool,
+}
+
+impl Fsm {
+    /// An idle one. The peer's values have to be right ([`Peer::check`]).
+    #[must_use]
+    pub fn new(peer: Peer) -> Self {
+        Self {
+            peer,
+            state: State::Idle,
+            timers: Timers::default(),
+            received: Vec::new(),
+            session: None,
+            up_since: None,
+            failures: 0,
+            restarted: true,
+        }
+    }
+
+    /// Where the session is.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// When [`Self::expired`] has something to do.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Lets the timers that are due expire.
+    pub fn expired(&mut self, moment: Moment) -> Vec<Action> {
+        let mut actions = Vec::new();
+        while let Some(timer) = self.timers.expire(moment.now) {
+            let event = match timer {
+                Timer::Hold => Event::HoldExpired,
+                Timer::SendHold => Event::SendHoldExpired,
+                Timer::Retry => Event::RetryExpired,
+                Timer::Rest => Event::Start,
+                Timer::Keepalive => Event::KeepaliveExpired,
+            };
+            actions.extend(self.handle(event, moment));
+        }
+        actions
+    }
+
+    /// Takes bytes that the router sent.
+    pub fn received(&mut self, bytes: &[u8], moment: Moment) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let mut pending = std::mem::take(&mut self.received);
+        pending.extend(bytes);
+        let mut rest = pending.as_slice();
+        while self.is_connected() {
+            match next_frame(rest) {
+                Ok(None) => {
+                    self.received = rest.to_vec();
+                    break;
+                }
+                Ok(Some(frame)) => {
+                    rest = &rest[frame.length()..];
+                    let event = self.read(frame);
+                    actions.extend(event.into_iter().flat_map(|event| self.handle(event, moment)));
+                }
+                Err(answer) => actions.extend(self.handle(Event::Wrong(answer), moment)),
+            }
+        }
+        actions
+    }
+
+    /// Notes that the router took something off us.
+    pub fn sent(&mut self, now: Instant) {
+        let Some(session) = self.session.as_ref().filter(|_| self.state == State::Established) else { return };
+        if !session.hold_time.is_zero() {
+            self.timers.set(Timer::SendHold, now + SEND_HOLD_TIME.max(session.hold_time * 2));
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        matches!(self.state, State::OpenSent | State::OpenConfirm | State::Established)
+    }
+
+    /// What a message is, in this state.
+    fn read(&self, frame: Frame<'_>) -> Option<Event> {
+        Some(match frame.kind {
+            Kind::Open => match Open::decode(frame.body).and_then(|open| self.acceptable(open)) {
+                Ok(open) => Event::Open(open),
+                Err(answer) => Event::Wrong(answer),
+            },
+            Kind::Update => match check_update(frame.body) {
+                Ok(remark) => {
+                    tracing::trace!(router = %self.peer.address, ?remark, "received routes are not taken");
+                    Event::Update
+                }
+                // Before the session is up it is unexpected, whatever is in it.
+                Err(_) if self.state != State::Established => Event::Update,
+                Err(answer) => Event::Wrong(answer),
+            },
+            Kind::Notification => Event::Notified(Notification::decode(frame.body)?),
+            Kind::Keepalive => Event::Keepalive,
+            Kind::RouteRefresh => Event::RouteRefresh(route_refresh(frame.body)),
+        })
+    }
+
+    /// What can be told of an OPEN only by whom it comes from (RFC 4271 section 6.2, RFC 6286).
+    fn acceptable(&self, open: Open) -> Result<Open, Notification> {
+        if !self.peer.expects(open.asn) {
+            return Err(Cause::BadPeerAs.into());
+        }
+        if open.asn == self.peer.local_asn && open.router_id == self.peer.router_id {
+            return Err(Notification::with(Cause::BadIdentifier, open.router_id.octets()));
+        }
+        if open.capabilities.unicast().is_empty() {
+            return Err(Cause::UnsupportedCapability.into());
+        }
+        Ok(open)
+    }
+
+    /// Takes an event.
+    pub fn handle(&mut self, event: Event, moment: Moment) -> Vec<Action> {
+        let from = self.state;
+        let (next, steps) = row(from, &event);
+        self.state = next;
+        let mut actions = Vec::new();
+        for step in steps {
+            actions.extend(self.carry_out(*step, from, &event, moment));
+        }
+        actions
+    }
+
+    fn carry_out(&mut self, step: Do, from: State, event: &Event, moment: Moment) -> Option<Action> {
+        match step {
+            Do::Connect => {
+                self.timers.set(Timer::Retry, moment.now + self.peer.connect_retry);
+                return Some(Action::Connect);
+            }
+            Do::Await => {
+                let wait = vary(self.peer.connect_retry, moment.chance);
+                self.timers.set(Timer::Retry, moment.now + wait);
+            }
+            Do::SendOpen => {
+                self.timers.clear();
+                self.timers.set(Timer::Hold, moment.now + OPEN_TIME);
+                return Some(Action::Send(self.open().encode()));
+            }
+            Do::Agree => self.agree(event),
+            Do::Hold => self.hold(moment.now),
+            Do::SendKeepalive => {
+                self.keep_alive(moment);
+                return Some(Action::Send(KEEPALIVE.to_vec()));
+            }
+            Do::Up => return self.up(moment.now),
+            Do::Refresh => return self.refresh(event),
+            Do::Notify => return row::answer(from, event).map(|answer| Action::Send(answer.encode())),
+            Do::Close => return Some(self.close(Action::Close)),
+            Do::Drop => return Some(self.close(Action::Drop)),
+            Do::Rest => self.rest(moment),
+            Do::Tell => return Some(Action::Down(row::reason(from, event, &self.peer))),
+        }
+        None
+    }
+
+    fn open(&self) -> Open {
+        let restart = self.peer.graceful_restart.map(|time| GracefulRestart {
+            restarting: self.restarted,
+            time: u16::try_from(time.as_secs()).unwrap_or(u16::MAX),
+            families: Family::ALL.into(),
+        });
+        Open {
+            asn: self.peer.local_asn,
+            hold_time: u16::try_from(self.peer.hold_time.as_secs()).unwrap_or(u16::MAX),
+            router_id: self.peer.router_id,
+            capabilities: Capabilities {
+                families: Family::ALL.into(),
+                multiprotocol: true,
+                route_refresh: true,
+                four_octet_as: true,
+                graceful_restart: restart,
+            },
+        }
+    }
+
+    /// The smaller hold time counts (RFC 4271 section 4.2); of the rest, what both can do.
+    fn agree(&mut self, event: &Event) {
+        let Event::Open(open) = event else { return };
+        let capabilities = &open.capabilities;
+        let kept = capabilities.graceful_restart.as_ref().filter(|_| self.peer.graceful_restart.is_some());
+        self.session = Some(Session {
+            asn: open.asn,
+            router_id: open.router_id,
+            hold_time: self.peer.hold_time.min(Duration::from_secs(open.hold_time.into())),
+            families: capabilities.unicast(),
+            four_octet_as: capabilities.four_octet_as,
+            kept_on_restart: kept.map(|_| capabilities.unicast()).unwrap_or_default(),
+        });
+    }
+
+    fn hold_time(&self) -> Duration {
+        self.session.as_ref().map_or(Duration::ZERO, |session| session.hold_time)
+    }
+
+    fn hold(&mut self, now: Instant) {
+        match self.hold_time() {
+            Duration::ZERO => self.timers.unset(Timer::Hold),
+            time => self.timers.set(Timer::Hold, now + time),
+        }
+    }
+
+    /// Without a hold time there are no KEEPALIVEs (RFC 4271 section 4.4), but for the one that answers an OPEN.
+    fn keep_alive(&mut self, moment: Moment) {
+        let third = self.hold_time() / 3;
+        if !third.is_zero() {
+            let interval = self.peer.keepalive.map_or(third, |time| time.min(third));
+            self.timers.set(Timer::Keepalive, moment.now + vary(interval, moment.chance));
+        }
+    }
+
+    fn up(&mut self, now: Instant) -> Option<Action> {
+        (self.up_since, self.restarted) = (Some(now), false);
+        self.sent(now);
+        self.session.clone().map(Action::Up)
+    }
+
+    /// Only families that were agreed on (RFC 2918 section 4).
+    fn refresh(&self, event: &Event) -> Option<Action> {
+        let Event::RouteRefresh(Some(family)) = event else { return None };
+        let agreed = self.session.as_ref().is_some_and(|session| session.families.contains(family));
+        agreed.then_some(Action::Refresh(*family))
+    }
+
+    fn close(&mut self, how: Action) -> Action {
+        self.timers.clear();
+        self.received = Vec::new();
+        self.session = None;
+        how
+    }
+
+    /// DampPeerOscillations (section 8.1.1): only a session that stood longer than the longest rest begins anew at once.
+    fn rest(&mut self, moment: Moment) {
+        let longest = self.peer.connect_retry;
+        let stood = self.up_since.take().is_some_and(|since| moment.now - since >= longest);
+        self.failures = if stood { 0 } else { self.failures };
+        let doubled = SHORTEST_REST.saturating_mul(2_u32.saturating_pow(self.failures));
+        self.failures = self.failures.saturating_add(1);
+        self.timers.set(Timer::Rest, moment.now + vary(doubled.min(longest), moment.chance));
+    }
+}
+
+/// From three quarters of a time to all of it (RFC 4271 section 10).
+fn vary(time: Duration, chance: f64) -> Duration {
+    time.mul_f64(0.75 + 0.25 * chance.clamp(0.0, 1.0))
+}
+
+/// The family that a ROUTE-REFRESH asks for, if it is one of ours.
+fn route_refresh(body: &[u8]) -> Option<Family> {
+    let [high, low, _, safi] = body else { return None };
+    Family::from_afi_safi(u16::from_be_bytes([*high, *low]), *safi)
+}
+
+#[cfg(test)]
+mod tests;
