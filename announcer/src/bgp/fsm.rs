@@ -221,7 +221,9 @@ impl Fsm {
 
     /// Notes that the router took something off us.
     pub fn sent(&mut self, now: Instant) {
-        let Some(session) = self.session.as_ref().filter(|_| self.state == State::Established) else { return };
+        let Some(session) = self.session.as_ref().filter(|_| self.state == State::Established) else {
+            return;
+        };
         if !session.hold_time.is_zero() {
             self.timers.set(Timer::SendHold, now + SEND_HOLD_TIME.max(session.hold_time * 2));
         }

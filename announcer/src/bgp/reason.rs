@@ -60,7 +60,10 @@ impl fmt::Display for Reason {
 
 /// A kernel drops segments whose TCP-MD5 signature is wrong, or there, or missing, without a word (RFC 2385 section 2).
 fn no_answer(f: &mut fmt::Formatter<'_>, within: Duration, password: bool) -> fmt::Result {
-    write!(f, "no answer within {within:?}; is the router's address right, and is it reachable on its port? ")?;
+    write!(
+        f,
+        "no answer within {within:?}; is the router's address right, and is it reachable on its port? "
+    )?;
     f.write_str(if password {
         "A router with another password, or with none, does not answer either"
     } else {
@@ -90,7 +93,9 @@ mod tests {
         );
         assert_eq!(shown(Reason::Sent(Cause::BfdDown.into())), "ended from here: Cease, BFD Down");
         let silent = |password| Reason::NoAnswer { within: Duration::from_secs(10), password }.to_string();
-        assert!(silent(true).starts_with("no answer within 10s;") && silent(true).contains("another password"));
+        assert!(
+            silent(true).starts_with("no answer within 10s;") && silent(true).contains("another password")
+        );
         assert!(silent(false).contains("wants a password"));
         assert!(shown(Reason::Closed { after_open: false }).contains("neighbour"));
         assert!(shown(Reason::Refused(PeerError::AsZero)).contains("0 is no AS"));

@@ -1,0 +1,516 @@
+use std::{collections::BTreeMap, iter};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::bgp::{RemoteAsn, fixture::peer, wire::Encoder};
+
+/// A state machine and a clock that is moved by hand.
+struct Played {
+    fsm: Fsm,
+    moment: Moment,
+}
+
+fn router_open() -> Open {
+    let families = Family::ALL.into();
+    let graceful_restart = Some(GracefulRestart { restarting: false, time: 120, families });
+    Open {
+        asn: 64513,
+        hold_time: 30,
+        router_id: [10, 0, 0, 2].into(),
+        capabilities: Capabilities {
+            families: Family::ALL.into(),
+            multiprotocol: true,
+            route_refresh: true,
+            four_octet_as: true,
+            graceful_restart,
+        },
+    }
+}
+
+impl Played {
+    fn new(peer: Peer) -> Self {
+        Self { fsm: Fsm::new(peer), moment: Moment { now: Instant::now(), chance: 1.0 } }
+    }
+
+    fn at(state: State) -> Self {
+        let mut played = Self::new(peer());
+        played.walk_to(state);
+        played
+    }
+
+    fn walk_to(&mut self, state: State) {
+        let lost = Event::ConnectionFailed(Reason::Broken("lost".to_owned()));
+        let events = [Event::Start, Event::Connected, Event::Open(router_open()), Event::Keepalive];
+        match state {
+            State::Active => {
+                self.walk_to(State::OpenSent);
+                self.handle(lost);
+            }
+            _ => {
+                let mut events = events.into_iter();
+                while self.fsm.state() != state {
+                    self.handle(events.next().unwrap());
+                }
+            }
+        }
+        assert_eq!(self.fsm.state(), state);
+    }
+
+    fn handle(&mut self, event: Event) -> Vec<Action> {
+        self.fsm.handle(event, self.moment)
+    }
+
+    fn receive(&mut self, bytes: &[u8]) -> Vec<Action> {
+        self.fsm.received(bytes, self.moment)
+    }
+
+    /// Moves the clock to the next timer and lets it expire.
+    fn expire(&mut self) -> (Duration, Vec<Action>) {
+        let deadline = self.fsm.deadline().unwrap();
+        let passed = deadline - self.moment.now;
+        self.moment.now = deadline;
+        (passed, self.fsm.expired(self.moment))
+    }
+
+    /// The time to the next timer.
+    fn wait(&self) -> Option<Duration> {
+        self.fsm.deadline().map(|deadline| deadline - self.moment.now)
+    }
+}
+
+/// What the actions come to, in one word each; a NOTIFICATION by its codes.
+fn words(actions: &[Action]) -> String {
+    let word = |action: &Action| match action {
+        Action::Connect => "connect".to_owned(),
+        Action::Send(bytes) => match next_frame(bytes).unwrap().unwrap() {
+            Frame { kind: Kind::Open, .. } => "open".to_owned(),
+            Frame { kind: Kind::Keepalive, .. } => "keepalive".to_owned(),
+            Frame { kind: Kind::Notification, body } => format!("{}/{}", body[0], body[1]),
+            frame => panic!("{frame:?}"),
+        },
+        Action::Close => "close".to_owned(),
+        Action::Drop => "drop".to_owned(),
+        Action::Up(_) => "up".to_owned(),
+        Action::Refresh(_) => "refresh".to_owned(),
+        Action::Down(_) => "down".to_owned(),
+    };
+    actions.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+fn events() -> Vec<(&'static str, Event)> {
+    vec![
+        ("start", Event::Start),
+        ("stop", Event::Stop(Cause::AdministrativeShutdown.into())),
+        ("reset", Event::Reset(Cause::BfdDown.into())),
+        ("abandon", Event::Abandon),
+        ("retry timer", Event::RetryExpired),
+        ("hold timer", Event::HoldExpired),
+        ("keepalive timer", Event::KeepaliveExpired),
+        ("send hold timer", Event::SendHoldExpired),
+        ("connected", Event::Connected),
+        ("connection failed", Event::ConnectionFailed(Reason::Broken("lost".to_owned()))),
+        ("open", Event::Open(router_open())),
+        ("wrong", Event::Wrong(Cause::BadType.into())),
+        ("notified", Event::Notified(Cause::AdministrativeShutdown.into())),
+        ("keepalive", Event::Keepalive),
+        ("update", Event::Update),
+        ("route refresh", Event::RouteRefresh(Some(Family::V6))),
+    ]
+}
+
+/// RFC 4271 section 8.2.2, with 9384 and 9687: every event in every state. Where nothing stands, nothing happens.
+const ROWS: [(State, &[(&str, State, &str)]); 6] = [
+    (
+        State::Idle,
+        &[
+            ("start", State::Connect, "connect"),
+            ("stop", State::Idle, "drop"),
+            ("abandon", State::Idle, "drop"),
+        ],
+    ),
+    (
+        State::Connect,
+        &[
+            ("stop", State::Idle, "drop down"),
+            ("reset", State::Idle, "drop down"),
+            ("abandon", State::Idle, "drop down"),
+            ("retry timer", State::Connect, "drop down connect"),
+            ("hold timer", State::Idle, "drop down"),
+            ("keepalive timer", State::Idle, "drop down"),
+            ("send hold timer", State::Idle, "drop down"),
+            ("connected", State::OpenSent, "open"),
+            ("connection failed", State::Idle, "drop down"),
+            ("open", State::Idle, "drop down"),
+            ("wrong", State::Idle, "drop down"),
+            ("notified", State::Idle, "drop down"),
+            ("keepalive", State::Idle, "drop down"),
+            ("update", State::Idle, "drop down"),
+            ("route refresh", State::Idle, "drop down"),
+        ],
+    ),
+    (
+        State::Active,
+        &[
+            ("stop", State::Idle, "drop down"),
+            ("reset", State::Idle, "drop down"),
+            ("abandon", State::Idle, "drop down"),
+            ("retry timer", State::Connect, "connect"),
+            ("hold timer", State::Idle, "drop down"),
+            ("keepalive timer", State::Idle, "drop down"),
+            ("send hold timer", State::Idle, "drop down"),
+            // Nothing listens: there is no connection that was not asked for.
+            ("connected", State::Idle, "drop down"),
+            ("connection failed", State::Idle, "drop down"),
+            ("open", State::Idle, "drop down"),
+            ("wrong", State::Idle, "drop down"),
+            ("notified", State::Idle, "drop down"),
+            ("keepalive", State::Idle, "drop down"),
+            ("update", State::Idle, "drop down"),
+            ("route refresh", State::Idle, "drop down"),
+        ],
+    ),
+    (
+        State::OpenSent,
+        &[
+            ("stop", State::Idle, "6/2 close down"),
+            ("reset", State::Idle, "6/10 close down"),
+            ("abandon", State::Idle, "drop down"),
+            ("retry timer", State::Idle, "5/1 close down"),
+            ("hold timer", State::Idle, "4/0 close down"),
+            ("keepalive timer", State::Idle, "5/1 close down"),
+            ("send hold timer", State::Idle, "drop down"),
+            ("connected", State::Idle, "5/1 close down"),
+            ("connection failed", State::Active, "drop down"),
+            ("open", State::OpenConfirm, "keepalive"),
+            ("wrong", State::Idle, "1/3 close down"),
+            ("notified", State::Idle, "drop down"),
+            ("keepalive", State::Idle, "5/1 close down"),
+            ("update", State::Idle, "5/1 close down"),
+            ("route refresh", State::Idle, "5/1 close down"),
+        ],
+    ),
+    (
+        State::OpenConfirm,
+        &[
+            ("stop", State::Idle, "6/2 close down"),
+            ("reset", State::Idle, "6/10 close down"),
+            ("abandon", State::Idle, "drop down"),
+            ("retry timer", State::Idle, "5/2 close down"),
+            ("hold timer", State::Idle, "4/0 close down"),
+            ("keepalive timer", State::OpenConfirm, "keepalive"),
+            ("send hold timer", State::Idle, "drop down"),
+            ("connected", State::Idle, "5/2 close down"),
+            ("connection failed", State::Idle, "drop down"),
+            ("open", State::Idle, "5/2 close down"),
+            ("wrong", State::Idle, "1/3 close down"),
+            ("notified", State::Idle, "drop down"),
+            ("keepalive", State::Established, "up"),
+            ("update", State::Idle, "5/2 close down"),
+            ("route refresh", State::Idle, "5/2 close down"),
+        ],
+    ),
+    (
+        State::Established,
+        &[
+            ("stop", State::Idle, "6/2 close down"),
+            ("reset", State::Idle, "6/10 close down"),
+            ("abandon", State::Idle, "drop down"),
+            ("retry timer", State::Idle, "5/3 close down"),
+            ("hold timer", State::Idle, "4/0 close down"),
+            ("keepalive timer", State::Established, "keepalive"),
+            ("send hold timer", State::Idle, "drop down"),
+            ("connected", State::Idle, "5/3 close down"),
+            ("connection failed", State::Idle, "drop down"),
+            ("open", State::Idle, "5/3 close down"),
+            ("wrong", State::Idle, "1/3 close down"),
+            ("notified", State::Idle, "drop down"),
+            ("keepalive", State::Established, ""),
+            ("update", State::Established, ""),
+            ("route refresh", State::Established, "refresh"),
+        ],
+    ),
+];
+
+#[test]
+fn every_event_in_every_state_does_what_the_rfc_says() {
+    for (state, rows) in ROWS {
+        let rows: BTreeMap<_, _> = rows.iter().map(|(name, next, done)| (*name, (*next, *done))).collect();
+        for (name, event) in events() {
+            let mut played = Played::at(state);
+            let done = words(&played.handle(event));
+            let expected = rows.get(name).copied().unwrap_or((state, ""));
+            assert_eq!((played.fsm.state(), done.as_str()), expected, "{name} in {state:?}");
+        }
+    }
+}
+
+#[test]
+fn after_an_error_there_is_a_rest_and_after_a_stop_there_is_none() {
+    for state in [State::Connect, State::Active, State::OpenSent, State::OpenConfirm, State::Established] {
+        for (name, event) in events() {
+            let mut played = Played::at(state);
+            played.handle(event);
+            if played.fsm.state() == State::Idle {
+                let rests = !matches!(name, "stop" | "abandon");
+                assert_eq!(played.wait().is_some(), rests, "{name} in {state:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rests_double_up_to_the_retry_time_and_begin_anew_after_a_session_that_stood() {
+    let mut played = Played::new(peer());
+    played.handle(Event::Start);
+    let mut rests = Vec::new();
+    for _ in 0..6 {
+        played.handle(Event::ConnectionFailed(Reason::Connect("refused".to_owned())));
+        let (rest, actions) = played.expire();
+        assert_eq!(words(&actions), "connect");
+        rests.push(rest.as_secs());
+    }
+    assert_eq!(rests, [1, 2, 4, 8, 10, 10]);
+    played.handle(Event::Connected);
+    played.handle(Event::Open(router_open()));
+    played.handle(Event::Keepalive);
+    played.moment.now += peer().connect_retry;
+    played.handle(Event::Notified(Cause::AdministrativeShutdown.into()));
+    assert_eq!(played.wait(), Some(Duration::from_secs(1)));
+}
+
+#[test]
+fn a_session_that_falls_at_once_is_damped() {
+    let mut played = Played::new(peer());
+    let mut rests = Vec::new();
+    for _ in 0..3 {
+        played.walk_to(State::Established);
+        played.handle(Event::Notified(Cause::AdministrativeShutdown.into()));
+        rests.push(played.wait().unwrap().as_secs());
+        played.fsm.timers.clear();
+    }
+    assert_eq!(rests, [1, 2, 4]);
+}
+
+#[test]
+fn chance_shortens_what_all_nodes_would_do_at_once() {
+    let mut played = Played::at(State::Connect);
+    played.moment.chance = 0.0;
+    played.handle(Event::ConnectionFailed(Reason::Connect("refused".to_owned())));
+    assert_eq!(played.wait(), Some(Duration::from_millis(750)));
+    let mut played = Played::at(State::OpenSent);
+    played.moment.chance = 0.0;
+    played.handle(Event::Open(router_open()));
+    assert_eq!(played.wait(), Some(Duration::from_millis(7500)));
+}
+
+#[test]
+fn a_connection_that_nobody_answers_is_given_up_with_a_hint_at_the_password() {
+    let mut played = Played::at(State::Connect);
+    let (passed, actions) = played.expire();
+    assert_eq!(passed, peer().connect_retry);
+    assert_eq!(words(&actions), "drop down connect");
+    assert_eq!(actions[1], Action::Down(Reason::NoAnswer { within: passed, password: false }));
+}
+
+#[test]
+fn the_smaller_hold_time_counts_and_a_third_of_it_is_the_keepalive_time() {
+    let mut played = Played::at(State::Established);
+    assert_eq!(played.fsm.session.as_ref().unwrap().hold_time, Duration::from_secs(30));
+    let sent =
+        iter::repeat_with(|| played.expire()).take(3).map(|(time, done)| (time.as_secs(), words(&done)));
+    let sent: Vec<_> = sent.collect();
+    // The third would be at the end of the hold time, which comes first and ends it all.
+    assert_eq!(
+        sent,
+        [(10, "keepalive".to_owned()), (10, "keepalive".to_owned()), (10, "4/0 close down".to_owned())]
+    );
+}
+
+#[test]
+fn what_is_heard_begins_the_hold_time_anew() {
+    let mut played = Played::at(State::Established);
+    for _ in 0..20 {
+        played.expire();
+        played.receive(&KEEPALIVE);
+    }
+    assert_eq!(played.fsm.state(), State::Established);
+    let mut keepalive = Played::new(Peer { keepalive: Some(Duration::from_secs(2)), ..peer() });
+    keepalive.walk_to(State::Established);
+    assert_eq!(keepalive.wait(), Some(Duration::from_secs(2)));
+}
+
+#[test]
+fn without_a_hold_time_there_are_no_timers() {
+    let mut played = Played::new(Peer { hold_time: Duration::ZERO, ..peer() });
+    played.walk_to(State::Established);
+    assert_eq!(played.wait(), None);
+}
+
+#[test]
+fn a_router_that_takes_nothing_is_given_up() {
+    let mut played = Played::at(State::Established);
+    let start = played.moment.now;
+    while played.fsm.state() == State::Established {
+        played.receive(&KEEPALIVE);
+        played.expire();
+    }
+    assert_eq!(played.moment.now - start, SEND_HOLD_TIME);
+    let mut played = Played::at(State::Established);
+    played.moment.now += Duration::from_secs(20);
+    played.fsm.sent(played.moment.now);
+    assert_eq!(played.fsm.timers.next().map(|at| at <= played.moment.now), Some(true), "a KEEPALIVE is due");
+}
+
+#[test]
+fn an_open_from_somebody_else_is_refused() {
+    let answer = |change: &dyn Fn(&mut Open), peer: Peer| {
+        let mut played = Played::new(peer);
+        played.walk_to(State::OpenSent);
+        let mut open = router_open();
+        change(&mut open);
+        words(&played.receive(&open.encode()))
+    };
+    assert_eq!(answer(&|_| {}, peer()), "keepalive");
+    assert_eq!(answer(&|open| open.asn = 64514, peer()), "2/2 close down");
+    assert_eq!(answer(&|open| open.hold_time = 2, peer()), "2/6 close down");
+    assert_eq!(answer(&|open| open.router_id = [0; 4].into(), peer()), "2/3 close down");
+    let internal = || Peer { remote_asn: RemoteAsn::Internal, ..peer() };
+    let inside = |open: &mut Open| open.asn = 64512;
+    assert_eq!(answer(&inside, internal()), "keepalive");
+    let twin = |open: &mut Open| (open.asn, open.router_id) = (64512, peer().router_id);
+    assert_eq!(answer(&twin, internal()), "2/3 close down");
+    assert_eq!(answer(&inside, Peer { remote_asn: RemoteAsn::External, ..peer() }), "2/2 close down");
+}
+
+#[test]
+fn a_router_without_a_family_of_ours_is_refused() {
+    let mut played = Played::at(State::OpenSent);
+    let mut open = router_open().encode();
+    // AFI 25 in both multiprotocol capabilities.
+    for at in 0..open.len() - 5 {
+        if matches!(open[at..at + 6], [1, 4, 0, 1 | 2, 0, 1]) {
+            open[at + 3] = 25;
+        }
+    }
+    assert_eq!(words(&played.receive(&open)), "2/7 close down");
+}
+
+#[test]
+fn graceful_restart_is_offered_as_it_is_configured() {
+    let open = |fsm: &Fsm| fsm.open().capabilities.graceful_restart;
+    let mut played = Played::new(Peer { graceful_restart: Some(Duration::from_secs(120)), ..peer() });
+    let expected = GracefulRestart { restarting: true, time: 120, families: Family::ALL.into() };
+    assert_eq!(open(&played.fsm), Some(expected.clone()));
+    played.walk_to(State::Established);
+    assert_eq!(
+        open(&played.fsm),
+        Some(GracefulRestart { restarting: false, ..expected }),
+        "only the first time"
+    );
+    assert_eq!(played.fsm.session.unwrap().kept_on_restart, Family::ALL.into());
+    let played = Played::at(State::Established);
+    assert_eq!(open(&played.fsm), None);
+    assert_eq!(played.fsm.session.unwrap().kept_on_restart, [].into());
+}
+
+#[test]
+fn messages_come_in_any_pieces() {
+    let encoder = Encoder {
+        local_asn: 64513,
+        external: true,
+        four_octet_as: true,
+        next_hop_v4: Some([192, 0, 2, 1].into()),
+        next_hop_v6: None,
+    };
+    let mut prefixes = ["198.51.100.0/24".parse().unwrap()].into();
+    let (update, _) = encoder.announce(&Default::default(), &mut prefixes);
+    let refresh = [&KEEPALIVE[..17], &[23, 5, 0, 2, 0, 1]].concat();
+    let stream = [&router_open().encode()[..], &KEEPALIVE, &update, &refresh, &KEEPALIVE].concat();
+    for size in 1..stream.len() {
+        let mut played = Played::at(State::OpenSent);
+        let done: Vec<Action> = stream.chunks(size).flat_map(|piece| played.receive(piece)).collect();
+        assert_eq!(words(&done), "keepalive up refresh", "in pieces of {size}");
+        assert_eq!(played.fsm.state(), State::Established);
+    }
+}
+
+/// Messages with an error, as a router would send them, and the answers of RFC 4271 section 6.
+#[test]
+fn wrong_messages_get_the_answer_of_the_rfc() {
+    let frame = |kind: u8, body: &[u8]| {
+        let length = u16::try_from(19 + body.len()).unwrap().to_be_bytes();
+        [&[0xff; 16][..], &length, &[kind], body].concat()
+    };
+    let cases: [(&str, Vec<u8>, &str); 10] = [
+        ("a marker with a zero", [&[0; 16][..], &[0, 19, 4]].concat(), "1/1 close down"),
+        ("a KEEPALIVE of 20 bytes", frame(4, &[0]), "1/2 close down"),
+        ("a message of 5000 bytes", frame(2, &[0; 4981]), "1/2 close down"),
+        ("type 9", frame(9, &[]), "1/3 close down"),
+        ("withdrawn routes beyond the end", frame(2, &[0, 9, 0, 0]), "3/1 close down"),
+        ("a prefix of 33 bits", frame(2, &[0, 2, 33, 0, 0, 0]), "3/10 close down"),
+        ("a well-known attribute that nobody knows", frame(2, &[0, 0, 0, 3, 0x40, 99, 0]), "3/2 close down"),
+        (
+            "MP_UNREACH_NLRI with half a prefix",
+            frame(2, &[0, 0, 0, 8, 0x80, 15, 5, 0, 2, 1, 64, 1]),
+            "3/9 close down",
+        ),
+        ("routes with a wrong MULTI_EXIT_DISC", frame(2, &[0, 0, 0, 4, 0x80, 4, 1, 0]), ""),
+        ("a second OPEN", router_open().encode(), "5/3 close down"),
+    ];
+    for (name, bytes, expected) in cases {
+        let done = Played::at(State::Established).receive(&bytes);
+        assert_eq!(words(&done), expected, "{name}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn no_bytes_do_harm(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..100), 0..8)) {
+        for state in [State::OpenSent, State::OpenConfirm, State::Established] {
+            let mut played = Played::at(state);
+            for piece in &pieces {
+                played.receive(piece);
+            }
+            prop_assert!(played.fsm.received.len() <= 4096);
+        }
+    }
+
+    /// Recorded messages, changed at some places but for the marker.
+    #[test]
+    fn no_mutated_message_does_harm(
+        which in 0..4_usize,
+        changes in prop::collection::vec((16..120_usize, any::<u8>()), 0..6),
+        cut in 0..120_usize,
+    ) {
+        let encoder = Encoder {
+            local_asn: 64513,
+            external: false,
+            four_octet_as: true,
+            next_hop_v4: Some([192, 0, 2, 1].into()),
+            next_hop_v6: Some("2001:db8::1".parse().unwrap()),
+        };
+        let announce = |prefix: &str| encoder.announce(&Default::default(), &mut [prefix.parse().unwrap()].into()).0;
+        let mut bytes = match which {
+            0 => router_open().encode(),
+            1 => announce("198.51.100.0/24"),
+            2 => announce("2001:db8::/48"),
+            _ => Notification::with(Cause::AdministrativeShutdown, *b"\x03abc").encode(),
+        };
+        for (at, value) in changes {
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = value;
+            }
+        }
+        bytes.truncate(bytes.len().max(cut + 1) - cut);
+        for state in [State::OpenSent, State::OpenConfirm, State::Established] {
+            for action in Played::at(state).receive(&[&bytes[..], &KEEPALIVE].concat()) {
+                if let Action::Down(reason) = action {
+                    prop_assert!(!reason.to_string().is_empty());
+                }
+            }
+        }
+    }
+}
