@@ -1,10 +1,11 @@
-//! Real routers to speak BGP and BFD with: [`bird`] and [`frr`] of Debian, as processes in a given network namespace, each
+//! Real routers to speak BGP and BFD with: [`bird`] and [`frr`] of Debian, and [`gobgp`], as processes in a given network namespace, each
 //! with the configuration that its test writes, in a directory of its own. They end with the value, and by pid.
 //!
 //! A namespace is given as a file: `/run/netns/NAME` ([`crate::topology::netns_file`]) or [`crate::namespace::Namespace::path`].
 
 pub mod bird;
 pub mod frr;
+pub mod gobgp;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,6 +17,7 @@ use crate::process::{Ledger, Process, Sandbox, Spec};
 
 pub use bird::Bird;
 pub use frr::Frr;
+pub use gobgp::Gobgp;
 
 /// How long a router may take to answer its first question; it bounds the wait for a broken one.
 const START: Duration = Duration::from_secs(60);

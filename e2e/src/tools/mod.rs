@@ -115,6 +115,21 @@ const COREDNS: Module = Module {
     folders: &[],
 };
 
+/// A router, as a peer of the announcer's tests and benchmarks.
+const GOBGP: Module = Module {
+    name: "gobgp",
+    pinned: "github.com/osrg/gobgp/v4",
+    go_mod: include_str!("../../tools/gobgp/go.mod"),
+    go_sum: include_str!("../../tools/gobgp/go.sum"),
+    source: None,
+    programs: &[
+        ("github.com/osrg/gobgp/v4/cmd/gobgp", "gobgp"),
+        ("github.com/osrg/gobgp/v4/cmd/gobgpd", "gobgpd"),
+    ],
+    tests: &[],
+    folders: &[],
+};
+
 /// The emulator of AWS that the provider of its load balancers is tried on, besides our own endpoint.
 const MOTO: Venv = Venv { name: "moto", requirements: include_str!("../../tools/moto/requirements.txt") };
 
@@ -175,6 +190,14 @@ pub fn kube_proxy() -> Result<PathBuf> {
 /// As [`Tools::build`].
 pub fn vendor_types() -> Result<PathBuf> {
     VENDOR_TYPES.build(&cache_dir()?).map(|place| place.join("vendor-types"))
+}
+
+/// Builds GoBGP unless the cache has it; returns the folder with `gobgpd` and `gobgp`.
+///
+/// # Errors
+/// As [`Tools::build`].
+pub fn gobgp() -> Result<PathBuf> {
+    GOBGP.build(&cache_dir()?)
 }
 
 /// Installs moto unless the cache has it; returns the Python that has the module `moto.server`.
