@@ -32,7 +32,8 @@ use super::{
     },
 };
 
-/// How long an OPEN is waited for (RFC 4271 section 8.2.2 suggests four minutes).
+/// How long an OPEN is waited for at most (RFC 4271 section 8.2.2); usually it is as long as the proposed hold time, for
+/// what a router with other terms about TTLs says is never heard.
 const OPEN_TIME: Duration = Duration::from_secs(240);
 /// The rest after the first failure; it doubles with each one, up to the peer's `connect_retry`.
 const SHORTEST_REST: Duration = Duration::from_secs(1);
@@ -293,7 +294,9 @@ impl Fsm {
             }
             Do::SendOpen => {
                 self.timers.clear();
-                self.timers.set(Timer::Hold, moment.now + OPEN_TIME);
+                let proposed = Some(self.peer.hold_time).filter(|time| !time.is_zero());
+                let wait = proposed.map_or(OPEN_TIME, |time| time.min(OPEN_TIME));
+                self.timers.set(Timer::Hold, moment.now + wait);
                 return Some(Action::Send(self.open().encode()));
             }
             Do::Agree => self.agree(event),

@@ -314,6 +314,16 @@ fn a_connection_that_nobody_answers_is_given_up_with_a_hint_at_the_password() {
 }
 
 #[test]
+fn an_open_is_waited_for_as_long_as_the_hold_time_and_not_for_ever() {
+    for (hold_time, wait) in [(0, 240), (3, 3), (90, 90), (65535, 240)] {
+        let mut played = Played::new(Peer { hold_time: Duration::from_secs(hold_time), ..peer() });
+        played.walk_to(State::OpenSent);
+        let (passed, actions) = played.expire();
+        assert_eq!((passed.as_secs(), words(&actions).as_str()), (wait, "4/0 close down"));
+    }
+}
+
+#[test]
 fn the_smaller_hold_time_counts_and_a_third_of_it_is_the_keepalive_time() {
     let mut played = Played::at(State::Established);
     assert_eq!(played.fsm.session.as_ref().unwrap().hold_time, Duration::from_secs(30));
