@@ -10,23 +10,29 @@ use crate::{
     lab::{Lab, NODE, NODE_AS, ROUTER, ROUTER_AS, answers, asked, peer, plain, routes},
 };
 
-/// A second address of the router.
+/// Second addresses of the router and of the node: bird tells its neighbours by theirs alone.
 const SECOND: &str = "192.0.2.3";
+const SECOND_NODE: &str = "192.0.2.4";
+
+fn second() -> Peer {
+    Peer { source: Some(SECOND_NODE.parse().unwrap()), ..peer(SECOND) }
+}
 
 fn two(lab: &Lab) -> Bird {
     lab.router.ip(&format!("addr add {SECOND}/24 dev eth0")).unwrap();
-    let session = |name: &str, own: &str| {
+    lab.node.ip(&format!("addr add {SECOND_NODE}/24 dev eth0")).unwrap();
+    let session = |name: &str, own: &str, node: &str| {
         format!(
             "protocol bgp {name} {{
-               local {own} as {ROUTER_AS}; neighbor {NODE} as {NODE_AS}; connect delay time 1;
+               local {own} as {ROUTER_AS}; neighbor {node} as {NODE_AS}; connect delay time 1;
                ipv4 {{ import all; export none; }};
              }}\n"
         )
     };
     let configuration = format!(
         "router id 192.0.2.1;\nprotocol device {{}}\n{}{}",
-        session("one", ROUTER),
-        session("two", SECOND)
+        session("one", ROUTER, NODE),
+        session("two", SECOND, SECOND_NODE)
     );
     Bird::start(&lab.router.path(), &configuration).unwrap()
 }
@@ -36,11 +42,11 @@ fn a_change_of_one_peer_leaves_the_others_alone() {
     let lab = Lab::new();
     let bird = two(&lab);
     let mut node = lab.node();
-    node.set_peers(&[("first", peer(ROUTER)), ("second", peer(SECOND))]);
+    node.set_peers(&[("first", peer(ROUTER)), ("second", second())]);
     node.set_routes(&plain(&["198.51.100.1/32"]));
     node.wait_until_told("first", 1);
     node.wait_until_told("second", 1);
-    let changed = Peer { hold_time: Duration::from_secs(30), ..peer(SECOND) };
+    let changed = Peer { hold_time: Duration::from_secs(30), ..second() };
     node.set_peers(&[("first", peer(ROUTER)), ("second", changed)]);
     node.wait("second", "the other hold time", |news| {
         news.session.as_ref().is_some_and(|session| session.hold_time == Duration::from_secs(30))
@@ -60,12 +66,12 @@ fn a_peer_that_cannot_be_harms_no_other() {
     let lab = Lab::new();
     let _bird = two(&lab);
     let mut node = lab.node();
-    let wrong = Peer { hold_time: Duration::from_secs(2), ..peer(SECOND) };
+    let wrong = Peer { hold_time: Duration::from_secs(2), ..second() };
     node.set_peers(&[("first", peer(ROUTER)), ("second", wrong)]);
     node.wait_until_up("first");
     let reason = node.news("second").reason.to_string();
     assert_eq!(reason, "not tried: a hold time of 2s is not possible; use 0 s, or 3 s to 65535 s");
-    node.set_peers(&[("first", peer(ROUTER)), ("second", peer(SECOND))]);
+    node.set_peers(&[("first", peer(ROUTER)), ("second", second())]);
     node.wait_until_up("second");
     assert_eq!(node.news("first").sessions, 1);
 }
