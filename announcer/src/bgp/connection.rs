@@ -164,6 +164,8 @@ impl Stream {
                 Some(Happening::Received(bytes))
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            // Closed with something of ours unread.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Some(Happening::Closed),
             Err(error) => Some(Happening::Failed(Reason::Broken(error.to_string()))),
         }
     }

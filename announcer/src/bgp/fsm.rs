@@ -15,19 +15,20 @@
 //! optional attributes of section 8.1 there are IdleHoldTimer and DampPeerOscillations (an idle session starts by itself,
 //! after a rest), and SendHoldTimer (RFC 9687).
 
+mod event;
 mod row;
 mod timers;
 
-use std::{collections::BTreeSet, net::Ipv4Addr, time::Duration, time::Instant};
+use std::time::{Duration, Instant};
 
+pub use event::{Action, Event, Moment, Session, State};
 use row::{Do, row};
 use timers::{Timer, Timers};
 
 use super::{
     Peer,
-    reason::Reason,
     wire::{
-        Capabilities, Cause, Family, Frame, GracefulRestart, KEEPALIVE, Kind, Notification, Open,
+        Capabilities, Cause, Family, Frame, GracefulRestart, KEEPALIVE, Kind, Notification, Open, Remark,
         check_update, next_frame,
     },
 };
@@ -39,105 +40,6 @@ const OPEN_TIME: Duration = Duration::from_secs(240);
 const SHORTEST_REST: Duration = Duration::from_secs(1);
 /// The shortest time in which a peer must take something off us (RFC 9687 section 3).
 const SEND_HOLD_TIME: Duration = Duration::from_secs(480);
-
-/// Where a session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
-    /// Nothing is tried for now.
-    Idle,
-    /// A connection is being made.
-    Connect,
-    /// A connection was lost early; the next one waits.
-    Active,
-    /// Our OPEN was sent.
-    OpenSent,
-    /// The router's OPEN came.
-    OpenConfirm,
-    /// Routes may be sent.
-    Established,
-}
-
-/// What happens to a session. The numbers are those of RFC 4271 section 8.1.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// It should be (1, 3 and 13).
-    Start,
-    /// It should no longer be, and the router is told why (2).
-    Stop(Notification),
-    /// It ends, and begins again after a rest (8).
-    Reset(Notification),
-    /// It should no longer be, and the router is to keep the routes: nothing is said.
-    Abandon,
-    /// The time for a connection, or between two, is over (9).
-    RetryExpired,
-    /// Nothing was heard within the hold time (10).
-    HoldExpired,
-    /// It is time for a KEEPALIVE (11).
-    KeepaliveExpired,
-    /// The router takes nothing off us (29, RFC 9687).
-    SendHoldExpired,
-    /// There is a connection (16).
-    Connected,
-    /// There will be none, or is no longer one (18).
-    ConnectionFailed(Reason),
-    /// An OPEN came (19).
-    Open(Open),
-    /// A wrong message came, and this answers it (21, 22, 28).
-    Wrong(Notification),
-    /// A NOTIFICATION came (24, 25).
-    Notified(Notification),
-    /// A KEEPALIVE came (26).
-    Keepalive,
-    /// An UPDATE came (27).
-    Update,
-    /// All routes of a family are asked for (RFC 2918).
-    RouteRefresh(Option<Family>),
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Open a connection.
-    Connect,
-    /// Send bytes, after those before.
-    Send(Vec<u8>),
-    /// Close the connection, or give up opening it, once all is sent.
-    Close,
-    /// Close the connection without sending anything.
-    Drop,
-    /// Routes may be sent.
-    Up(Session),
-    /// Send all routes of a family again.
-    Refresh(Family),
-    /// Say why there is no session; one that was up is down.
-    Down(Reason),
-}
-
-/// What both sides agreed on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
-    /// The router's AS.
-    pub asn: u32,
-    /// The router's BGP identifier.
-    pub router_id: Ipv4Addr,
-    /// Within it something has to be heard; zero is for ever.
-    pub hold_time: Duration,
-    /// The families whose prefixes may be sent.
-    pub families: BTreeSet<Family>,
-    /// Whether AS numbers have four bytes.
-    pub four_octet_as: bool,
-    /// Of which families the router keeps routes while we restart.
-    pub kept_on_restart: BTreeSet<Family>,
-}
-
-/// The present, and chance.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// The time.
-    pub now: Instant,
-    /// From 0 to 1: by it timers vary, so that not all nodes do the same at once (RFC 4271 section 10).
-    pub chance: f64,
-}
 
 /// The state machine.
 #[derive(Debug)]
@@ -192,7 +94,7 @@ impl Fsm {
                 Timer::Rest => Event::Start,
                 Timer::Keepalive => Event::KeepaliveExpired,
             };
-            actions.extend(self.handle(event, moment));
+            actions.extend(self.handle(&event, moment));
         }
         actions
     }
@@ -212,9 +114,9 @@ impl Fsm {
                 Ok(Some(frame)) => {
                     rest = &rest[frame.length()..];
                     let event = self.read(frame);
-                    actions.extend(event.into_iter().flat_map(|event| self.handle(event, moment)));
+                    actions.extend(event.into_iter().flat_map(|event| self.handle(&event, moment)));
                 }
-                Err(answer) => actions.extend(self.handle(Event::Wrong(answer), moment)),
+                Err(answer) => actions.extend(self.handle(&Event::Wrong(answer), moment)),
             }
         }
         actions
@@ -243,7 +145,9 @@ impl Fsm {
             },
             Kind::Update => match check_update(frame.body) {
                 Ok(remark) => {
-                    tracing::trace!(router = %self.peer.address, ?remark, "received routes are not taken");
+                    if let Remark::TreatedAsWithdrawn(error) = remark {
+                        tracing::debug!(router = %self.peer.address, error, "an UPDATE with an error was received");
+                    }
                     Event::Update
                 }
                 // Before the session is up it is unexpected, whatever is in it.
@@ -271,49 +175,46 @@ impl Fsm {
     }
 
     /// Takes an event.
-    pub fn handle(&mut self, event: Event, moment: Moment) -> Vec<Action> {
+    pub fn handle(&mut self, event: &Event, moment: Moment) -> Vec<Action> {
         let from = self.state;
-        let (next, steps) = row(from, &event);
+        let (next, steps) = row(from, event);
         self.state = next;
-        let mut actions = Vec::new();
-        for step in steps {
-            actions.extend(self.carry_out(*step, from, &event, moment));
-        }
-        actions
+        steps.iter().filter_map(|step| self.carry_out(*step, from, event, moment)).collect()
     }
 
     fn carry_out(&mut self, step: Do, from: State, event: &Event, moment: Moment) -> Option<Action> {
         match step {
-            Do::Connect => {
-                self.timers.set(Timer::Retry, moment.now + self.peer.connect_retry);
-                return Some(Action::Connect);
-            }
-            Do::Await => {
-                let wait = vary(self.peer.connect_retry, moment.chance);
-                self.timers.set(Timer::Retry, moment.now + wait);
-            }
-            Do::SendOpen => {
-                self.timers.clear();
-                let proposed = Some(self.peer.hold_time).filter(|time| !time.is_zero());
-                let wait = proposed.map_or(OPEN_TIME, |time| time.min(OPEN_TIME));
-                self.timers.set(Timer::Hold, moment.now + wait);
-                return Some(Action::Send(self.open().encode()));
-            }
+            Do::Connect => Some(self.connect(moment.now)),
+            Do::Await => self.wait(moment),
+            Do::SendOpen => Some(self.send_open(moment.now)),
             Do::Agree => self.agree(event),
             Do::Hold => self.hold(moment.now),
-            Do::SendKeepalive => {
-                self.keep_alive(moment);
-                return Some(Action::Send(KEEPALIVE.to_vec()));
-            }
-            Do::Up => return self.up(moment.now),
-            Do::Refresh => return self.refresh(event),
-            Do::Notify => return row::answer(from, event).map(|answer| Action::Send(answer.encode())),
-            Do::Close => return Some(self.close(Action::Close)),
-            Do::Drop => return Some(self.close(Action::Drop)),
+            Do::SendKeepalive => Some(self.keep_alive(moment)),
+            Do::Up => self.up(moment.now),
+            Do::Refresh => self.refresh(event),
+            Do::Notify => row::answer(from, event).map(|answer| Action::Send(answer.encode())),
+            Do::Close => Some(self.close(Action::Close)),
+            Do::Drop => Some(self.close(Action::Drop)),
             Do::Rest => self.rest(moment),
-            Do::Tell => return Some(Action::Down(row::reason(from, event, &self.peer))),
+            Do::Tell => Some(Action::Down(row::reason(from, event, &self.peer))),
         }
+    }
+
+    fn connect(&mut self, now: Instant) -> Action {
+        self.timers.set(Timer::Retry, now + self.peer.connect_retry);
+        Action::Connect
+    }
+
+    fn wait(&mut self, moment: Moment) -> Option<Action> {
+        self.timers.set(Timer::Retry, moment.now + vary(self.peer.connect_retry, moment.chance));
         None
+    }
+
+    fn send_open(&mut self, now: Instant) -> Action {
+        let proposed = Some(self.peer.hold_time).filter(|time| !time.is_zero());
+        self.timers.clear();
+        self.timers.set(Timer::Hold, now + proposed.map_or(OPEN_TIME, |time| time.min(OPEN_TIME)));
+        Action::Send(self.open().encode())
     }
 
     fn open(&self) -> Open {
@@ -337,8 +238,8 @@ impl Fsm {
     }
 
     /// The smaller hold time counts (RFC 4271 section 4.2); of the rest, what both can do.
-    fn agree(&mut self, event: &Event) {
-        let Event::Open(open) = event else { return };
+    fn agree(&mut self, event: &Event) -> Option<Action> {
+        let Event::Open(open) = event else { return None };
         let capabilities = &open.capabilities;
         let kept = capabilities.graceful_restart.as_ref().filter(|_| self.peer.graceful_restart.is_some());
         self.session = Some(Session {
@@ -349,26 +250,29 @@ impl Fsm {
             four_octet_as: capabilities.four_octet_as,
             kept_on_restart: kept.map(|_| capabilities.unicast()).unwrap_or_default(),
         });
+        None
     }
 
     fn hold_time(&self) -> Duration {
         self.session.as_ref().map_or(Duration::ZERO, |session| session.hold_time)
     }
 
-    fn hold(&mut self, now: Instant) {
+    fn hold(&mut self, now: Instant) -> Option<Action> {
         match self.hold_time() {
             Duration::ZERO => self.timers.unset(Timer::Hold),
             time => self.timers.set(Timer::Hold, now + time),
         }
+        None
     }
 
     /// Without a hold time there are no KEEPALIVEs (RFC 4271 section 4.4), but for the one that answers an OPEN.
-    fn keep_alive(&mut self, moment: Moment) {
+    fn keep_alive(&mut self, moment: Moment) -> Action {
         let third = self.hold_time() / 3;
         if !third.is_zero() {
             let interval = self.peer.keepalive.map_or(third, |time| time.min(third));
             self.timers.set(Timer::Keepalive, moment.now + vary(interval, moment.chance));
         }
+        Action::Send(KEEPALIVE.to_vec())
     }
 
     fn up(&mut self, now: Instant) -> Option<Action> {
@@ -392,13 +296,14 @@ impl Fsm {
     }
 
     /// DampPeerOscillations (section 8.1.1): only a session that stood longer than the longest rest begins anew at once.
-    fn rest(&mut self, moment: Moment) {
+    fn rest(&mut self, moment: Moment) -> Option<Action> {
         let longest = self.peer.connect_retry;
         let stood = self.up_since.take().is_some_and(|since| moment.now - since >= longest);
         self.failures = if stood { 0 } else { self.failures };
         let doubled = SHORTEST_REST.saturating_mul(2_u32.saturating_pow(self.failures));
         self.failures = self.failures.saturating_add(1);
         self.timers.set(Timer::Rest, moment.now + vary(doubled.min(longest), moment.chance));
+        None
     }
 }
 

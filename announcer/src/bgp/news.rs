@@ -63,13 +63,13 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Changes the peer's news; of a peer that is no longer set there are none.
-    pub(super) fn tell(&self, change: impl FnOnce(&mut PeerNews)) {
+    /// Changes the peer's news, and says whether it is another now; of a peer that is no longer set there are none.
+    pub(super) fn tell(&self, change: impl FnOnce(&mut PeerNews)) -> bool {
         self.news.send_if_modified(|all| {
             let Some(entry) = all.get_mut(&self.name) else { return false };
             let before = entry.clone();
             change(entry);
             before != *entry
-        });
+        })
     }
 }

@@ -116,7 +116,7 @@ impl Running {
     }
 
     async fn handle(&mut self, event: Event) {
-        let actions = self.fsm.handle(event, present());
+        let actions = self.fsm.handle(&event, present());
         self.carry_out(actions).await;
     }
 
@@ -132,7 +132,7 @@ impl Running {
                 Action::Drop => self.connection = Connection::None,
                 Action::Up(session) => self.up(session),
                 Action::Refresh(family) => self.table.refresh(family),
-                Action::Down(reason) => self.down(reason),
+                Action::Down(reason) => self.down(&reason),
             }
         }
         let state = self.fsm.state();
@@ -166,14 +166,18 @@ impl Running {
         }
     }
 
-    fn down(&mut self, reason: Reason) {
+    fn down(&mut self, reason: &Reason) {
         let (peer, router) = (&self.task.publisher.name, self.task.peer.address);
-        tracing::info!(peer, %router, %reason, "there is no session");
         self.table.down();
-        self.task.publisher.tell(|news| {
-            news.reason = reason;
+        let told = self.task.publisher.tell(|news| {
+            news.reason.clone_from(reason);
             news.session = None;
         });
+        if told {
+            tracing::info!(peer, %router, %reason, "there is no session");
+        } else {
+            tracing::debug!(peer, %router, %reason, "there is still no session");
+        }
         self.tell_routes();
     }
 

@@ -1,4 +1,4 @@
-use penstock_announcer::bgp::{Reason, Stop};
+use penstock_announcer::bgp::{Peer, Reason, RemoteAsn, Stop};
 use penstock_e2e::router::Bird;
 
 use crate::lab::{
@@ -154,12 +154,21 @@ fn another_as_than_expected_is_named_on_both_sides() {
     node.set_peers(&[("bird", peer(ROUTER))]);
     let news = node.wait("bird", "bird's refusal", |news| matches!(news.reason, Reason::Received(_)));
     assert!(news.reason.to_string().contains("Bad Peer AS; compare the AS numbers"), "{}", news.reason);
-    let wrong = penstock_announcer::bgp::Peer {
-        local_asn: 65000,
-        remote_asn: penstock_announcer::bgp::RemoteAsn::Exactly(64999),
-        ..peer(ROUTER)
-    };
+    let wrong = Peer { local_asn: 65000, remote_asn: RemoteAsn::Exactly(64999), ..peer(ROUTER) };
     node.set_peers(&[("bird", wrong)]);
     let news = node.wait("bird", "our refusal", |news| matches!(news.reason, Reason::Sent(_)));
     assert!(news.reason.to_string().starts_with("ended from here: OPEN Message Error, Bad Peer AS"));
+}
+
+#[test]
+fn a_router_with_short_as_numbers_has_a_session() {
+    let lab = Lab::new();
+    let bird = bird(&lab, ROUTER, NODE, 64512, "enable as4 off;");
+    let mut node = lab.node();
+    // With a long one bird would have to expect AS_TRANS, but compares with the capability that it does not use.
+    node.set_peers(&[("bird", Peer { local_asn: 64512, ..peer(ROUTER) })]);
+    node.set_routes(&routes());
+    node.wait_until_told("bird", 4);
+    assert!(!node.news("bird").session.unwrap().four_octet_as);
+    answers("a route", || bird.ask("show route all for 198.51.100.8/32"), &["BGP.as_path: 64512"]);
 }

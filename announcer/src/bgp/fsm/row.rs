@@ -106,6 +106,7 @@ pub(super) fn reason(state: State, event: &Event, peer: &Peer) -> Reason {
     match event {
         Event::ConnectionFailed(reason) => reason.clone(),
         Event::Notified(notification) => Reason::Received(notification.clone()),
+        Event::Reset(notification) => Reason::Sent(notification.clone()),
         Event::Stop(_) | Event::Abandon => Reason::Stopped,
         Event::RetryExpired => {
             Reason::NoAnswer { within: peer.connect_retry, password: peer.password.is_some() }

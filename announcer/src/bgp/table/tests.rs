@@ -208,8 +208,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn prefix(number: u8) -> IpNet {
-    let text =
-        if number % 2 == 0 { format!("10.0.{number}.0/24") } else { format!("2001:db8:{number:x}::/48") };
+    let text = if number.is_multiple_of(2) {
+        format!("10.0.{number}.0/24")
+    } else {
+        format!("2001:db8:{number:x}::/48")
+    };
     text.parse().unwrap()
 }
 

@@ -81,8 +81,11 @@ impl From<Cause> for Notification {
     }
 }
 
+/// Subcodes and their names.
+type Names = &'static [(u8, &'static str)];
+
 /// The names in IANA's registry "BGP Error (Notification) Codes" and its subcodes.
-const NAMES: [(u8, &str, &[(u8, &str)]); 8] = [
+const NAMES: [(u8, &str, Names); 8] = [
     (
         1,
         "Message Header Error",
