@@ -6,7 +6,7 @@
 //! takes nothing from the announcer.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     time::{Duration, Instant},
 };
@@ -18,11 +18,15 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Announcer, Input, Metrics, Orders, deadline,
+    Announcer, Input, Metrics, Orders,
+    announcement::{self, SessionState},
+    deadline,
     event::Events,
     lease::{self, LeaseConfig, LeaseKeeper},
     link::{LinkError, LinkWatch},
     packet_socket::{PacketSocket, PacketSocketError},
+    passwords::Passwords,
+    reporter::Reporter,
     responder::Responders,
 };
 
@@ -122,7 +126,12 @@ struct Agent {
     announcer: Announcer,
     responders: Responders,
     events: Events,
+    passwords: Passwords,
+    reporter: Reporter,
+    sessions: BTreeMap<String, SessionState>,
     carried_out: Orders,
+    /// Of the announcer, when it was last said what is announced.
+    said: Option<u64>,
     keeper: Option<(CancellationToken, JoinHandle<()>)>,
 }
 
@@ -134,7 +143,11 @@ impl Agent {
             announcer: Announcer::new(&config.node_name, config.interfaces.clone(), config.lease_duration),
             responders: Responders::new(news.clone(), metrics.clone()),
             events: Events::start(client.clone(), &config.node_name),
+            passwords: Passwords::new(client.clone(), &config.namespace, news.clone()),
+            reporter: Reporter::start(client.clone(), &config.namespace, &config.node_name),
+            sessions: BTreeMap::new(),
             carried_out: Orders::default(),
+            said: None,
             keeper: None,
             client,
             config,
@@ -173,14 +186,28 @@ impl Agent {
         let orders = self.announcer.decide(Instant::now()).clone();
         // Also without new orders: an interface may have come back, or a responder have ended.
         self.responders.carry_out(&orders, self.announcer.links());
+        self.passwords.watch(&self.announcer.secrets());
         if orders != self.carried_out {
             self.report(&orders);
             self.carried_out = orders;
         }
+        self.say();
         self.metrics.lease_healthy.set(i64::from(self.announcer.is_healthy()));
         if self.announcer.is_synced() && self.keeper.is_none() {
             self.start_keeper();
         }
+    }
+
+    /// Says in the API what is announced. Not before all lists have arrived: what stands there from before is nearer to
+    /// the truth.
+    fn say(&mut self) {
+        let revision = Some(self.announcer.revision());
+        if !self.announcer.is_synced() || self.said == revision {
+            return;
+        }
+        self.said = revision;
+        let addresses = self.announcer.cluster().addresses();
+        self.reporter.tell(announcement::status(&self.carried_out, &self.sessions, addresses));
     }
 
     fn start_keeper(&mut self) {
@@ -197,6 +224,9 @@ impl Agent {
     }
 
     fn report(&self, orders: &Orders) {
+        for problem in orders.problems.difference(&self.carried_out.problems) {
+            tracing::warn!("{problem}");
+        }
         for address in self.carried_out.beyond(orders) {
             tracing::info!(%address, "giving an address up");
             self.metrics.give_ups.inc();

@@ -46,6 +46,8 @@ pub struct Announcer {
     /// The living nodes that `orders` rest on; `None` when the orders must be computed anew.
     judged: Option<BTreeSet<String>>,
     orders: Orders,
+    /// How often `orders` were computed.
+    revision: u64,
 }
 
 impl Announcer {
@@ -67,6 +69,7 @@ impl Announcer {
             stale: true,
             judged: None,
             orders: Orders::default(),
+            revision: 0,
         }
     }
 
@@ -190,6 +193,7 @@ impl Announcer {
         }
         if self.stale || self.judged.as_ref() != Some(&live) {
             self.orders = self.orders(&live);
+            self.revision += 1;
             (self.stale, self.judged) = (false, Some(live));
         }
         &self.orders
@@ -284,6 +288,18 @@ impl Announcer {
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// Another number when orders, or the Services that they are for, may be others.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The Secrets that sessions need.
+    #[must_use]
+    pub fn secrets(&self) -> BTreeSet<&str> {
+        self.peering.secrets()
     }
 
     /// This node's links.

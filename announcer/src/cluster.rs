@@ -183,6 +183,12 @@ impl Cluster {
         self.services.get(key).map(|announced| &announced.service)
     }
 
+    /// Every address of a Service.
+    pub fn addresses(&self) -> impl Iterator<Item = (IpAddr, &ObjectKey)> {
+        let all = self.services.values().map(|announced| &announced.service);
+        all.flat_map(|service| service.load_balancer_ips.iter().map(|address| (*address, &service.key)))
+    }
+
     /// For each address of a Service: who may announce it. Addresses in no advertised pool are not in it,
     /// those that no node may announce are.
     #[must_use]

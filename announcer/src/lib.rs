@@ -20,6 +20,7 @@
 
 pub mod advertisement;
 pub mod agent;
+pub mod announcement;
 mod announcer;
 pub mod arp;
 pub mod bfd;
@@ -40,8 +41,10 @@ mod metrics;
 pub mod ndp;
 mod orders;
 pub mod packet_socket;
+mod passwords;
 pub mod peering;
 pub mod pool;
+mod reporter;
 pub mod responder;
 pub mod route_advertisement;
 pub mod selection;

@@ -204,9 +204,14 @@ impl Peering {
         match self.passwords.get(&secret.name) {
             Some(Ok(password)) => Ok(Some(password.clone())),
             Some(Err(reason)) => Err(PeeringError::Password(reason.clone())),
-            None => Err(PeeringError::Password(format!("waiting for the Secret {:?}", secret.name))),
+            None => Err(PeeringError::Password(waiting(&secret.name))),
         }
     }
+}
+
+/// Whoever may not read a Secret waits for it: the API server says so to the log only.
+fn waiting(secret: &str) -> String {
+    format!("waiting for the Secret {secret:?}; the chart's announcer.passwordSecrets must name it")
 }
 
 fn remote_asn(spec: &BGPPeerSpec) -> Result<RemoteAsn, PeeringError> {

@@ -211,6 +211,17 @@ fn the_operator_lists_secrets_only_in_the_namespaces_that_are_named() {
 }
 
 #[test]
+fn the_announcer_reads_only_the_secrets_that_are_named() {
+    let secrets = |objects: &[Value]| -> Vec<_> {
+        rights(objects).into_iter().filter(|(right, ..)| right == "/secrets").collect()
+    };
+    assert_eq!(secrets(&rendered(&["--set", "operator.enabled=false"])), []);
+    let objects = rendered(&["--set", "operator.enabled=false", "--set", "announcer.passwordSecrets={a,b}"]);
+    let verbs = BTreeSet::from(["get".to_owned(), "list".to_owned(), "watch".to_owned()]);
+    assert_eq!(secrets(&objects), [("/secrets".to_owned(), verbs, serde_json::json!(["a", "b"]))]);
+}
+
+#[test]
 fn only_the_operators_account_gets_the_annotations_that_give_it_a_role() {
     let accounts = |objects: &[Value]| -> Vec<(String, Value)> {
         let all = objects.iter().filter(|object| object["kind"] == "ServiceAccount");

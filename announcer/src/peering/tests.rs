@@ -110,7 +110,10 @@ fn each_mistake_says_what_to_change() {
             json!({"nodeSelectors": [{"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}]}),
             "spec.nodeSelectors[0]: the operator Exists takes no values",
         ),
-        (json!({"passwordSecret": {"name": "md5"}}), "spec.passwordSecret: waiting for the Secret \"md5\""),
+        (
+            json!({"passwordSecret": {"name": "md5"}}),
+            "spec.passwordSecret: waiting for the Secret \"md5\"; the chart's announcer.passwordSecrets must name it",
+        ),
     ] {
         let (sessions, problems) = sessions(&changes);
         assert!(sessions.is_empty(), "{changes}");
