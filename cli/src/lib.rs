@@ -1,10 +1,12 @@
-//! `kubectl penstock`: what the operator would do for a Service, and why a Service has no address.
+//! `kubectl penstock`: what the operator would do for a Service, why a Service has no address, and which node announces
+//! which address.
 //!
-//! Both commands read the cluster with the user's own rights, decide by the operator's own functions, call no provider
+//! The commands read the cluster with the user's own rights, decide by the operator's own functions, call no provider
 //! and change nothing. [`Scene`](scene::Scene) is what the operator knows, [`forecast`](forecast::forecast) what it
 //! would do, [`explain`](explain::explain) what to tell; the rest reads and prints.
 
 pub mod access;
+pub mod announcements;
 pub mod cluster;
 pub mod explain;
 pub mod facts;

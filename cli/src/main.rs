@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use penstock_cli::{
+    announcements::{announcements, announcements_text},
     cluster::Cluster,
     output::Output,
     plan::{PlanReport, plan_file, plan_service, report_text, service_name},
@@ -12,7 +13,7 @@ use penstock_cli::{
 };
 use penstock_runtime::report_exit;
 
-/// What Penstock would do for a Service, and why a Service has no address.
+/// What Penstock would do for a Service, why a Service has no address, and who announces it.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl-penstock", bin_name = "kubectl penstock", version)]
 struct Flags {
@@ -62,6 +63,11 @@ enum Command {
         /// The Service
         service: String,
     },
+    /// Say which node announces which address, on which segment and to which routers
+    Announcements {
+        /// Only addresses of this Service
+        service: Option<String>,
+    },
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -87,6 +93,13 @@ async fn execute(flags: Flags) -> Result<ExitCode> {
         Command::Why { service } => {
             let report = why(&cluster, service_name(&service)).await?;
             print!("{}", output.write(&report, why_text)?);
+            say_notes(&report.notes);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Announcements { service } => {
+            let key = service.map(|name| format!("{}/{}", cluster.namespace, service_name(&name)));
+            let report = announcements(&cluster, key.as_deref()).await?;
+            print!("{}", output.write(&report, announcements_text)?);
             say_notes(&report.notes);
             Ok(ExitCode::SUCCESS)
         }
