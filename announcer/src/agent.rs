@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Announcer, Input, Metrics, Orders,
     announcement::{self, SessionState},
+    dataplane_link::{DataplaneLink, DataplaneLinkError, Done},
     deadline,
     event::Events,
     lease::{self, LeaseConfig, LeaseKeeper},
@@ -45,6 +46,9 @@ pub enum AgentError {
     /// No links.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// No socket for the dataplane.
+    #[error(transparent)]
+    Dataplane(#[from] DataplaneLinkError),
 }
 
 /// What an agent must know.
@@ -59,6 +63,9 @@ pub struct AgentConfig {
     pub interfaces: Vec<String>,
     /// How long a renewal of a Lease lasts.
     pub lease_duration: Duration,
+    /// The abstract Unix socket on which this node's dataplane says which addresses have rules. With it, no others are
+    /// announced.
+    pub dataplane_socket: Option<String>,
 }
 
 /// Announces until told to stop, then hands over.
@@ -74,6 +81,9 @@ pub async fn run(
     PacketSocket::check()?;
     let (news, heard) = mpsc::channel(QUEUE);
     tokio::spawn(LinkWatch::open()?.run(news.clone()));
+    if let Some(name) = &config.dataplane_socket {
+        tokio::spawn(DataplaneLink::open(name, news.clone())?.run());
+    }
     let inputs = inputs(&client, &config.namespace, heard);
     let mut agent = Agent::new(client, config, telemetry, news);
     agent.announce(inputs, &stop).await;
@@ -130,6 +140,8 @@ struct Agent {
     reporter: Reporter,
     sessions: BTreeMap<String, SessionState>,
     carried_out: Orders,
+    /// Of words whose orders are not carried out yet.
+    awaiting: Vec<Done>,
     /// Of the announcer, when it was last said what is announced.
     said: Option<u64>,
     keeper: Option<(CancellationToken, JoinHandle<()>)>,
@@ -139,14 +151,16 @@ impl Agent {
     fn new(client: Client, config: AgentConfig, telemetry: Telemetry, news: mpsc::Sender<Input>) -> Self {
         let metrics = Metrics::default();
         telemetry.register(|registry| metrics.register(registry));
+        let announcer = Announcer::new(&config.node_name, config.interfaces.clone(), config.lease_duration);
         Self {
-            announcer: Announcer::new(&config.node_name, config.interfaces.clone(), config.lease_duration),
+            announcer: if config.dataplane_socket.is_some() { announcer.coupled() } else { announcer },
             responders: Responders::new(news.clone(), metrics.clone()),
             events: Events::start(client.clone(), &config.node_name),
             passwords: Passwords::new(client.clone(), &config.namespace, news.clone()),
             reporter: Reporter::start(client.clone(), &config.namespace, &config.node_name),
             sessions: BTreeMap::new(),
             carried_out: Orders::default(),
+            awaiting: Vec::new(),
             said: None,
             keeper: None,
             client,
@@ -172,14 +186,20 @@ impl Agent {
 
     /// Takes one input and all that wait behind it: one decision for all of them.
     fn take_all(&mut self, first: Input, mut inputs: std::pin::Pin<&mut impl Stream<Item = Input>>) {
-        let now = Instant::now();
-        self.announcer.take(first, now);
+        self.take(first);
         for _ in 0..QUEUE {
             match inputs.next().now_or_never().flatten() {
-                Some(input) => self.announcer.take(input, now),
+                Some(input) => self.take(input),
                 None => break,
             }
         }
+    }
+
+    fn take(&mut self, input: Input) {
+        if let Input::Standing { done, .. } = &input {
+            self.awaiting.push(done.clone());
+        }
+        self.announcer.take(input, Instant::now());
     }
 
     fn act(&mut self) {
@@ -191,6 +211,7 @@ impl Agent {
             self.report(&orders);
             self.carried_out = orders;
         }
+        self.awaiting.clear();
         self.say();
         self.metrics.lease_healthy.set(i64::from(self.announcer.is_healthy()));
         if self.announcer.is_synced() && self.keeper.is_none() {

@@ -73,6 +73,14 @@ impl Announcer {
         }
     }
 
+    /// One that announces only what has rules on this node, as [`Input::Standing`] says.
+    #[must_use]
+    pub fn coupled(mut self) -> Self {
+        self.arrived.couple();
+        self.cluster.couple();
+        self
+    }
+
     /// Takes one piece of news.
     pub fn take(&mut self, input: Input, now: Instant) {
         self.arrived.note(&input);
@@ -85,6 +93,7 @@ impl Announcer {
                 false
             }
             Input::Claim { address, by, interface } => self.take_claim(address, by, &interface, now),
+            Input::Standing { word, .. } => cluster.take_standing(word),
             Input::Password { secret, password } => self.peering.take_password(secret, password),
             Input::Services(u) => {
                 update(cluster, *u, Kind::Services, Cluster::apply_service, Cluster::delete_service)

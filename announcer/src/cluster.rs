@@ -8,7 +8,7 @@ use std::{
 
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 use penstock_crds::{ALLOCATED_FROM, BGPAdvertisement, Community, IPAddressPool, L2Advertisement};
-use penstock_model::{EndpointIndex, Node, ObjectKey, Service, ServiceType, TrafficPolicy};
+use penstock_model::{EndpointIndex, Node, ObjectKey, Service, ServiceType, Standing, TrafficPolicy};
 
 use crate::{
     advertisement::{Advertisement, InterfaceSelection},
@@ -44,6 +44,8 @@ struct Announced {
 pub struct Cluster {
     own_name: String,
     own_addresses: BTreeSet<IpAddr>,
+    /// The addresses that have rules on this node, where it matters.
+    standing: Option<BTreeSet<IpAddr>>,
     services: BTreeMap<ObjectKey, Announced>,
     endpoints: EndpointIndex,
     nodes: BTreeMap<String, Node>,
@@ -61,6 +63,7 @@ impl Cluster {
         Self {
             own_name: own_name.into(),
             own_addresses: BTreeSet::new(),
+            standing: None,
             services: BTreeMap::new(),
             endpoints: EndpointIndex::default(),
             nodes: BTreeMap::new(),
@@ -74,6 +77,16 @@ impl Cluster {
     /// Sets the addresses of this node's links.
     pub fn set_own_addresses(&mut self, addresses: BTreeSet<IpAddr>) {
         self.own_addresses = addresses;
+    }
+
+    /// From now on this node announces only addresses that have rules on it.
+    pub fn couple(&mut self) {
+        self.standing.get_or_insert_default();
+    }
+
+    /// Takes what the dataplane says of rules.
+    pub fn take_standing(&mut self, word: Standing) -> bool {
+        self.standing.as_mut().is_some_and(|standing| word.carry_out(standing))
     }
 
     /// Takes a new or changed Service.
@@ -199,7 +212,7 @@ impl Cluster {
             for address in &service.load_balancer_ips {
                 let advertisements = self.advertisements_of(announced, *address);
                 if !advertisements.is_empty() && self.holder(*address).is_none() {
-                    self.allow(service, &advertisements, all.entry(*address).or_default());
+                    self.allow(service, *address, &advertisements, all.entry(*address).or_default());
                 }
             }
         }
@@ -261,9 +274,15 @@ impl Cluster {
     }
 
     /// Adds what one Service allows; of a shared address every Service's nodes may announce it.
-    fn allow(&self, service: &Service, advertisements: &[&Advertisement], to: &mut Assignment) {
+    fn allow(
+        &self,
+        service: &Service,
+        address: IpAddr,
+        advertisements: &[&Advertisement],
+        to: &mut Assignment,
+    ) {
         to.services.insert(service.key.clone());
-        for node in self.serving(service) {
+        for node in self.serving(service, address) {
             for advertisement in advertisements.iter().filter(|a| (**a).as_ref().selects(node)) {
                 to.nodes.insert(node.name.clone());
                 if node.name == self.own_name {
@@ -274,12 +293,22 @@ impl Cluster {
     }
 
     /// The nodes from which traffic from outside reaches an endpoint of the Service.
-    fn serving<'a>(&'a self, service: &Service) -> impl Iterator<Item = &'a Node> {
+    fn serving<'a>(&'a self, service: &Service, address: IpAddr) -> impl Iterator<Item = &'a Node> {
+        let stands_here = self.stands_here(service, address);
         let (ready_nodes, any_ready) = self.endpoints.ready_nodes(&service.key);
         let local = service.external_policy == TrafficPolicy::Local;
         self.nodes.values().filter(move |node| {
-            any_ready && is_usable(node) && (!local || ready_nodes.contains(node.name.as_str()))
+            any_ready
+                && is_usable(node)
+                && (!local || ready_nodes.contains(node.name.as_str()))
+                && (stands_here || node.name != self.own_name)
         })
+    }
+
+    /// Whether this node forwards for the address. What another proxy does with its Services nobody tells us.
+    fn stands_here(&self, service: &Service, address: IpAddr) -> bool {
+        let standing = self.standing.as_ref().filter(|_| !service.of_another_proxy);
+        standing.is_none_or(|standing| standing.contains(&address))
     }
 
     /// Of the nodes that may announce an address now, those that should: not the ones that are about to go, as long as

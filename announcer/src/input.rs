@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, net::IpAddr, time::Instant};
 
 use k8s_openapi::api::{coordination::v1::Lease, core::v1 as core, discovery::v1 as discovery};
 use penstock_crds::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement};
-use penstock_model::ObjectKey;
+use penstock_model::{ObjectKey, Standing};
 use penstock_runtime::Update;
 
-use crate::{bgp::Password, link::Link, mac::Mac};
+use crate::{bgp::Password, dataplane_link::Done, link::Link, mac::Mac};
 
 /// What an announcer can be told.
 #[derive(Clone, Debug)]
@@ -37,6 +37,13 @@ pub enum Input {
         /// The password, or why there is none.
         password: Result<Password, String>,
     },
+    /// Which addresses have rules on this node.
+    Standing {
+        /// What the dataplane says.
+        word: Standing,
+        /// To be dropped when it is carried out.
+        done: Done,
+    },
     /// News of the announcers' Leases.
     Leases(Box<Update<Lease>>),
     /// This node's links, all of them.
@@ -63,6 +70,8 @@ pub enum Input {
 #[derive(Debug, Default)]
 pub(crate) struct Arrived {
     kinds: BTreeSet<&'static str>,
+    /// Whether the dataplane's word is awaited too.
+    coupled: bool,
 }
 
 impl Arrived {
@@ -82,6 +91,7 @@ impl Arrived {
             Input::Communities(update) => ("communities", is_whole(update)),
             Input::Leases(update) => ("leases", is_whole(update)),
             Input::Links(_) => ("links", true),
+            Input::Standing { word, .. } => ("rules", matches!(word, Standing::All(_))),
             Input::RenewalSent { .. } | Input::Claim { .. } | Input::Password { .. } => return,
         };
         if whole {
@@ -89,9 +99,15 @@ impl Arrived {
         }
     }
 
+    /// Awaits the dataplane's word too.
+    pub(crate) fn couple(&mut self) {
+        self.coupled = true;
+    }
+
     /// Whether every list has.
     pub(crate) fn is_complete(&self) -> bool {
-        self.kinds.len() == Self::ALL
+        let others = self.kinds.iter().filter(|kind| **kind != "rules").count();
+        others == Self::ALL && (!self.coupled || self.kinds.contains("rules"))
     }
 }
 

@@ -27,6 +27,7 @@ pub mod bfd;
 pub mod bgp;
 mod claim_log;
 pub mod cluster;
+pub mod dataplane_link;
 mod deadline;
 pub mod election;
 mod event;

@@ -26,6 +26,11 @@ struct Flags {
     /// How long a renewal of this node's Lease lasts; it is renewed four times as often.
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
     lease_seconds: u64,
+
+    /// Abstract Unix socket on which this node's penstock-node says which addresses have rules: no others are announced. None
+    /// by default, for nodes on which another program forwards.
+    #[arg(long, value_name = "NAME")]
+    dataplane_socket: Option<String>,
 }
 
 #[tokio::main]
@@ -43,6 +48,7 @@ async fn execute(flags: Flags) -> Result<()> {
         namespace: flags.process.namespace,
         interfaces: flags.interfaces,
         lease_duration: Duration::from_secs(flags.lease_seconds),
+        dataplane_socket: flags.dataplane_socket,
     };
     let agent = agent::run(client, config, telemetry, stop.clone());
     finish(agent, served, &stop).await

@@ -57,6 +57,11 @@ pub struct Flags {
     #[arg(long, default_value_t = BindAddress::METRICS)]
     pub metrics_bind_address: BindAddress,
 
+    /// The abstract Unix socket of the announcer on this node, which is told which balancers' addresses have rules; none by
+    /// default.
+    #[arg(long, value_name = "NAME")]
+    pub announcer_socket: Option<String>,
+
     /// The file with what was programmed last. A node that starts without rules while the API server is away
     /// programs that.
     #[arg(long, default_value = "/var/lib/penstock/node.state")]

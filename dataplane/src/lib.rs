@@ -5,6 +5,8 @@
 //! folder of which knows how a kernel is told ([`nftables`], [`iptables`]). Which one it is, [`mode`] decides at the start.
 
 mod agent;
+mod announced;
+mod announcer_link;
 mod backend;
 mod child;
 mod conntrack;
@@ -38,6 +40,8 @@ mod stale_flow_queue;
 mod trim;
 
 pub use agent::{Agent, HealthChecks};
+pub use announced::Announced;
+pub use announcer_link::AnnouncerLink;
 pub use backend::{Applied, ApplyError, Backend, Programmed};
 pub use conntrack::{Conntrack, StaleFlows};
 pub use event::{Event, Piece, events};

@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use futures::{StreamExt, stream};
 use penstock_model::{IndexConfig, ServiceIndex};
 use penstock_node::{
-    Agent, Conntrack, Event, Flags, ForeignRules, KernelChains, Metrics, NetworkNamespace, NodeServers,
-    Progress, ServiceEvents, events, health_check, ipvs, keep_in_one_arena,
+    Agent, Announced, AnnouncerLink, Conntrack, Event, Flags, ForeignRules, KernelChains, Metrics,
+    NetworkNamespace, NodeServers, Progress, ServiceEvents, events, health_check, ipvs, keep_in_one_arena,
     mode::{AnyBackend, HandOver, RuleSet, choose},
     node_state::{Fallback, PATIENCE, Recorded, StateFile},
     proxy_health::Now,
@@ -84,7 +84,8 @@ async fn run(flags: &Flags, node_name: String) -> Result<()> {
     let events = stream::select(touches.map(Event::Touched), events);
     // Where it is not known whether there are rules, nothing may take their place.
     let fallback = (standing == Some(Vec::new())).then(|| Fallback::new(file.clone(), PATIENCE));
-    let (backend, kept) = Recorded::start(backend, file);
+    let link = flags.announcer_socket.as_deref().map(AnnouncerLink::start);
+    let (backend, kept) = Recorded::start(Announced::new(backend, link), file);
     let with_schedulers = schedulers.is_some();
     let index = ServiceIndex::new(IndexConfig { schedulers, ..flags.index_config(node_name)? });
     let agent = Agent::new(index, backend, metrics, telemetry.readiness.clone());

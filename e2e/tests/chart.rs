@@ -222,6 +222,21 @@ fn the_announcer_reads_only_the_secrets_that_are_named() {
 }
 
 #[test]
+fn announcer_and_node_speak_to_each_other_where_both_are() {
+    let speaks = |set: &str, daemon: &str| {
+        let objects = rendered(&["--set", set]);
+        pod(&objects, "DaemonSet", daemon)["containers"][0]["args"]
+            .to_string()
+            .contains("-socket=penstock-announcer")
+    };
+    assert!(
+        speaks("node.enabled=true", "penstock-announcer") && speaks("node.enabled=true", "penstock-node")
+    );
+    assert!(!speaks("node.enabled=false", "penstock-announcer"));
+    assert!(!speaks("announcer.enabled=false", "penstock-node"));
+}
+
+#[test]
 fn only_the_operators_account_gets_the_annotations_that_give_it_a_role() {
     let accounts = |objects: &[Value]| -> Vec<(String, Value)> {
         let all = objects.iter().filter(|object| object["kind"] == "ServiceAccount");

@@ -28,6 +28,7 @@ mod service;
 mod service_port;
 mod slice;
 mod source_range;
+mod standing;
 mod topology;
 
 pub use address::{Family, parse_ip};
@@ -48,3 +49,4 @@ pub use scheduler::{IPVS_SCHEDULER, Scheduler, UnknownScheduler};
 pub use service::{Port, Service, ServiceType, TrafficPolicy, Unreadable};
 pub use service_port::{Change, ServicePort};
 pub use source_range::{SOURCE_RANGES, SourceRanges, Sources, read_source_ranges};
+pub use standing::Standing;

@@ -4,9 +4,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 use penstock_crds::{IPAddressPool, L2Advertisement};
+use penstock_model::Standing;
 use serde_json::json;
 
 use super::*;
+use crate::dataplane_link::Done;
 
 const DURATION: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(100);
@@ -378,6 +380,22 @@ fn a_drain_begins_with_handing_over() {
     segment.decide();
     segment.assert_one_owner_each("handed over");
     assert!(segment.member("n1").owned.is_empty());
+}
+
+#[test]
+fn with_a_dataplane_nothing_is_announced_before_its_word() {
+    let segment = Segment::new(&["n1"]);
+    let now = segment.now;
+    let mut announcer = Announcer::new("n1", vec![], DURATION).coupled();
+    segment.lists().into_iter().for_each(|input| announcer.take(input, now));
+    assert!(!announcer.is_synced());
+    announcer.arrived.note(&Input::Links(vec![]));
+    assert!(!announcer.is_synced());
+    let word = Standing::All([address(0)].into());
+    let (done, mut carried_out) = tokio::sync::oneshot::channel();
+    announcer.take(Input::Standing { word, done: Done::new(done) }, now);
+    assert!(announcer.is_synced());
+    assert!(carried_out.try_recv().is_err());
 }
 
 #[test]

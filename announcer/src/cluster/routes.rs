@@ -47,7 +47,11 @@ impl Cluster {
             let advertisements = self.covering(&self.route_advertisements, announced, address);
             advertisements.into_iter().filter_map(move |advertisement| {
                 let attributes = advertisement.attributes(&self.community_names).ok()?;
-                self.serves(announced, advertisement, live).then_some((address, advertisement, attributes))
+                self.serves(announced, address, advertisement, live).then_some((
+                    address,
+                    advertisement,
+                    attributes,
+                ))
             })
         })
     }
@@ -55,12 +59,13 @@ impl Cluster {
     fn serves(
         &self,
         announced: &Announced,
+        address: IpAddr,
         advertisement: &RouteAdvertisement,
         live: &BTreeSet<String>,
     ) -> bool {
         let may = |node: &&Node| advertisement.as_ref().selects(node);
         let here = |node: &&Node| node.name == self.own_name || live.contains(&node.name);
-        let candidates = self.serving(&announced.service).filter(may).filter(here);
+        let candidates = self.serving(&announced.service, address).filter(may).filter(here);
         let candidates = candidates.map(|node| node.name.as_str()).collect();
         self.preferred(&candidates).contains(self.own_name.as_str())
     }

@@ -41,6 +41,23 @@ pub(super) fn node(name: &str, labels: &Value, network_unavailable: bool) -> cor
     }))
 }
 
+#[test]
+fn with_a_dataplane_only_what_has_rules_here_is_announced_from_here() {
+    let mut cluster = cluster();
+    assert!(!cluster.take_standing(Standing::All(BTreeSet::new())), "nobody asked for it");
+    assert_eq!(nodes(&cluster), ["n1", "n2"]);
+    cluster.couple();
+    assert_eq!(nodes(&cluster), ["n2"], "what others have is theirs to know");
+    assert!(cluster.take_standing(Standing::More([VIP].into())));
+    assert_eq!(nodes(&cluster), ["n1", "n2"]);
+    assert!(cluster.take_standing(Standing::Less([VIP].into())));
+    assert_eq!(nodes(&cluster), ["n2"]);
+    let mut other = service("s", "Cluster", &["203.0.113.200"]);
+    other.metadata.labels = Some([("service.kubernetes.io/service-proxy-name".into(), "mesh".into())].into());
+    cluster.apply_service(&other);
+    assert_eq!(nodes(&cluster), ["n1", "n2"], "another proxy forwards for it");
+}
+
 pub(super) fn cordoned(name: &str) -> core::Node {
     let mut object = node(name, &json!({}), false);
     object.spec = Some(read(json!({"unschedulable": true})));

@@ -1,0 +1,152 @@
+//! Hears from the dataplane of this node which balancers' addresses have rules: words of [`Standing`], one a line of JSON,
+//! on an abstract Unix socket (unix(7)) in the node's network namespace. Each is answered by an empty line when it is
+//! carried out. Only processes of our own user are heard.
+
+use std::{
+    io,
+    os::{linux::net::SocketAddrExt, unix::net},
+    sync::Arc,
+};
+
+use nix::unistd::Uid;
+use penstock_model::Standing;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{UnixListener, UnixStream},
+    sync::{mpsc, oneshot},
+};
+
+use crate::Input;
+
+/// A word is no longer than this, in bytes: some 50,000 addresses.
+const LONGEST: u64 = 2 << 20;
+
+/// The socket cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on the abstract Unix socket {name:?}")]
+pub struct DataplaneLinkError {
+    name: String,
+    #[source]
+    source: io::Error,
+}
+
+/// Told when a word is carried out. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Done(#[allow(dead_code)] /* only its end is of interest */ Arc<oneshot::Sender<()>>);
+
+impl Done {
+    /// Tells by being dropped.
+    #[must_use]
+    pub fn new(done: oneshot::Sender<()>) -> Self {
+        Self(Arc::new(done))
+    }
+}
+
+/// Listens for the dataplane.
+#[derive(Debug)]
+pub struct DataplaneLink {
+    listener: UnixListener,
+    news: mpsc::Sender<Input>,
+}
+
+impl DataplaneLink {
+    /// Opens the socket in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// When another process has that name.
+    pub fn open(name: &str, news: mpsc::Sender<Input>) -> Result<Self, DataplaneLinkError> {
+        let listener = bind(name).map_err(|source| DataplaneLinkError { name: name.to_owned(), source })?;
+        Ok(Self { listener, news })
+    }
+
+    /// Hears for as long as somebody listens to the news. One dataplane that follows another may be there beside it.
+    pub async fn run(self) {
+        while let Ok((stream, _)) = self.listener.accept().await {
+            let known = stream.peer_cred().is_ok_and(|peer| peer.uid() == Uid::effective().as_raw());
+            if known {
+                tokio::spawn(hear(stream, self.news.clone()));
+            } else {
+                tracing::warn!("somebody else's process speaks to the announcer's socket: it is not heard");
+            }
+        }
+    }
+}
+
+fn bind(name: &str) -> io::Result<UnixListener> {
+    let listener = net::UnixListener::bind_addr(&net::SocketAddr::from_abstract_name(name)?)?;
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
+}
+
+/// What was heard last stands when the dataplane goes: so do its rules.
+async fn hear(stream: UnixStream, news: mpsc::Sender<Input>) {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let word = match read(&mut stream).await {
+            Ok(Some(word)) => word,
+            Ok(None) => return,
+            Err(error) => return tracing::warn!(%error, "the dataplane's word cannot be read"),
+        };
+        let (done, waiting) = oneshot::channel();
+        let input = Input::Standing { word, done: Done::new(done) };
+        if news.send(input).await.is_err() {
+            return;
+        }
+        // It ends by being dropped, with the orders that follow from the word carried out.
+        let _ = waiting.await;
+        if stream.get_mut().write_all(b"\n").await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read(stream: &mut BufReader<UnixStream>) -> io::Result<Option<Standing>> {
+    let mut line = String::new();
+    match (&mut *stream).take(LONGEST).read_line(&mut line).await? {
+        0 => Ok(None),
+        _ => Ok(Some(serde_json::from_str(&line)?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    async fn connect(name: &str) -> BufReader<UnixStream> {
+        let stream =
+            net::UnixStream::connect_addr(&net::SocketAddr::from_abstract_name(name).unwrap()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        BufReader::new(UnixStream::from_std(stream).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_word_is_answered_when_it_is_carried_out_and_not_before() {
+        let name = format!("penstock-test-{}-announcer", std::process::id());
+        let (news, mut heard) = mpsc::channel(4);
+        let link = DataplaneLink::open(&name, news.clone()).unwrap();
+        let other = DataplaneLink::open(&name, news).unwrap_err().to_string();
+        assert!(other.contains(&name), "{other}");
+        tokio::spawn(link.run());
+        let mut stream = connect(&name).await;
+        stream.get_mut().write_all(b"{\"all\":[\"203.0.113.1\"]}\n").await.unwrap();
+        let limit = Duration::from_secs(20);
+        let input = timeout(limit, heard.recv()).await.unwrap().unwrap();
+        let Input::Standing { word, done } = input else { panic!("{input:?}") };
+        assert_eq!(word, Standing::All(["203.0.113.1".parse().unwrap()].into()));
+        let mut answer = String::new();
+        assert_eq!(stream.get_mut().try_read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(done);
+        timeout(limit, stream.read_line(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(answer, "\n");
+        // What is no word ends the conversation, and harms nobody else.
+        stream.get_mut().write_all(b"nonsense\n").await.unwrap();
+        assert_eq!(timeout(limit, stream.read_line(&mut answer)).await.unwrap().unwrap(), 0);
+        let mut another = connect(&name).await;
+        another.get_mut().write_all(b"{\"less\":[]}\n").await.unwrap();
+        assert!(matches!(timeout(limit, heard.recv()).await.unwrap(), Some(Input::Standing { .. })));
+    }
+}
