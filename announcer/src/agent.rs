@@ -13,6 +13,7 @@ use std::{
 
 use futures::{FutureExt, Stream, StreamExt, stream, stream::BoxStream};
 use kube::{Api, Client, runtime::watcher};
+use penstock_model::Service;
 use penstock_runtime::{Telemetry, updates};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,7 @@ use crate::{
     passwords::Passwords,
     reporter::Reporter,
     responder::Responders,
+    routers::{self, Routers},
 };
 
 /// How long a stopping announcer keeps answering while no other node claims its addresses. Others need the time
@@ -138,12 +140,13 @@ struct Agent {
     events: Events,
     passwords: Passwords,
     reporter: Reporter,
+    routers: Routers,
     sessions: BTreeMap<String, SessionState>,
     carried_out: Orders,
     /// Of words whose orders are not carried out yet.
     awaiting: Vec<Done>,
     /// Of the announcer, when it was last said what is announced.
-    said: Option<u64>,
+    said: Option<(u64, u64)>,
     keeper: Option<(CancellationToken, JoinHandle<()>)>,
 }
 
@@ -158,6 +161,7 @@ impl Agent {
             events: Events::start(client.clone(), &config.node_name),
             passwords: Passwords::new(client.clone(), &config.namespace, news.clone()),
             reporter: Reporter::start(client.clone(), &config.namespace, &config.node_name),
+            routers: Routers::new(metrics.clone()),
             sessions: BTreeMap::new(),
             carried_out: Orders::default(),
             awaiting: Vec::new(),
@@ -177,6 +181,7 @@ impl Agent {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = deadline::reached(self.announcer.next_deadline(Instant::now())) => {}
+                () = self.routers.hear() => self.report_sessions(),
                 Some(input) = inputs.next() => self.take_all(input, inputs.as_mut()),
             }
             self.act();
@@ -207,11 +212,19 @@ impl Agent {
         // Also without new orders: an interface may have come back, or a responder have ended.
         self.responders.carry_out(&orders, self.announcer.links());
         self.passwords.watch(&self.announcer.secrets());
+        if self.announcer.is_synced() {
+            self.routers.carry_out(&orders);
+        }
         if orders != self.carried_out {
             self.report(&orders);
             self.carried_out = orders;
         }
         self.awaiting.clear();
+        for conflict in self.announcer.take_conflicts() {
+            for service in self.services_of(conflict.address) {
+                self.events.address_conflict(service, &conflict);
+            }
+        }
         self.say();
         self.metrics.lease_healthy.set(i64::from(self.announcer.is_healthy()));
         if self.announcer.is_synced() && self.keeper.is_none() {
@@ -222,13 +235,29 @@ impl Agent {
     /// Says in the API what is announced. Not before all lists have arrived: what stands there from before is nearer to
     /// the truth.
     fn say(&mut self) {
-        let revision = Some(self.announcer.revision());
+        let revision = Some((self.announcer.revision(), self.routers.revision()));
         if !self.announcer.is_synced() || self.said == revision {
             return;
         }
         self.said = revision;
         let addresses = self.announcer.cluster().addresses();
-        self.reporter.tell(announcement::status(&self.carried_out, &self.sessions, addresses));
+        self.reporter.tell(announcement::status(&self.carried_out, self.routers.states(), addresses));
+    }
+
+    fn report_sessions(&mut self) {
+        let states = self.routers.states();
+        for (peer, is_up) in routers::turns(&self.sessions, states) {
+            let reason = states[peer].reason.clone().unwrap_or_default();
+            if is_up {
+                tracing::info!(peer, "BGP: the session is established");
+            } else {
+                tracing::warn!(peer, reason, "BGP: the session is lost");
+            }
+            if let Some(session) = self.carried_out.sessions.get(peer) {
+                self.events.session(peer, &session.uid, &self.config.namespace, is_up, &reason);
+            }
+        }
+        self.sessions.clone_from(states);
     }
 
     fn start_keeper(&mut self) {
@@ -265,17 +294,22 @@ impl Agent {
         } else {
             tracing::info!(%address, ?interfaces, "taking an address over");
         }
-        for service in
-            self.announcer.services_of(address).filter_map(|key| self.announcer.cluster().service(key))
-        {
+        for service in self.services_of(address) {
             self.events.node_assigned(service, address);
         }
+    }
+
+    fn services_of(&self, address: IpAddr) -> impl Iterator<Item = &Service> {
+        let cluster = self.announcer.cluster();
+        self.announcer.services_of(address).filter_map(|key| cluster.service(key))
     }
 
     /// Gives the Lease up first and keeps answering until the next owners are heard: see [`crate::fence`].
     async fn hand_over(&mut self, mut inputs: std::pin::Pin<&mut impl Stream<Item = Input>>) {
         self.announcer.begin_stop();
         self.act();
+        let farewell =
+            tokio::spawn(std::mem::replace(&mut self.routers, Routers::new(self.metrics.clone())).stop());
         let released = self.keeper.take();
         if let Some((stop, _)) = &released {
             stop.cancel();
@@ -292,6 +326,8 @@ impl Agent {
             // It needs half a duration at most, unless it waits for a renewal before.
             let _ = tokio::time::timeout(self.config.lease_duration, keeper).await;
         }
+        // It has a limit of its own.
+        let _ = farewell.await;
         tracing::info!("stopped answering");
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use ipnet::IpNet;
@@ -11,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use penstock_crds::{AnnouncedAddress, NodeAnnouncementStatus, PeerSession};
 use penstock_model::ObjectKey;
 
-use crate::Orders;
+use crate::{Orders, bgp::State};
 
 /// More would not fit into an object together with the rest (etcd takes 1.5 MiB).
 const MOST: usize = 5_000;
@@ -20,20 +21,15 @@ const MOST: usize = 5_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionState {
     /// The state of RFC 4271, section 8.2.2.
-    pub state: &'static str,
+    pub state: State,
     /// Since when.
     pub since: Timestamp,
     /// Why it is not established, or ended last.
     pub reason: Option<String>,
     /// The prefixes that the router has been told.
-    pub told: BTreeSet<IpNet>,
+    pub told: Arc<BTreeSet<IpNet>>,
     /// What BFD says, where it is asked.
     pub bfd: Option<String>,
-}
-
-impl SessionState {
-    /// The state of a session in use.
-    pub const ESTABLISHED: &'static str = "Established";
 }
 
 /// The status. `services` are all addresses with their Services, in any order.
@@ -44,7 +40,7 @@ pub fn status<'a>(
     services: impl IntoIterator<Item = (IpAddr, &'a ObjectKey)>,
 ) -> NodeAnnouncementStatus {
     let addresses = addresses(orders, sessions, services);
-    let up = sessions.values().filter(|session| session.state == SessionState::ESTABLISHED).count();
+    let up = sessions.values().filter(|session| session.state == State::Established).count();
     NodeAnnouncementStatus {
         address_count: count(addresses.len()),
         addresses: addresses.into_values().take(MOST).collect(),
@@ -103,7 +99,7 @@ impl<'a> Told<'a> {
 fn peer(name: &str, session: &SessionState) -> PeerSession {
     PeerSession {
         peer: name.to_owned(),
-        state: session.state.to_owned(),
+        state: format!("{:?}", session.state),
         since: Time(session.since),
         prefixes: count(session.told.len()),
         reason: session.reason.clone(),
@@ -119,12 +115,12 @@ fn count(number: usize) -> u32 {
 mod tests {
     use super::*;
 
-    fn session(state: &'static str, told: &[&str]) -> SessionState {
+    fn session(state: State, told: &[&str]) -> SessionState {
         SessionState {
             state,
             since: Timestamp::UNIX_EPOCH,
             reason: None,
-            told: told.iter().map(|text| text.parse().unwrap()).collect(),
+            told: Arc::new(told.iter().map(|text| text.parse().unwrap()).collect()),
             bfd: None,
         }
     }
@@ -139,8 +135,8 @@ mod tests {
             ..Orders::default()
         };
         let sessions = BTreeMap::from([
-            ("leaf1".to_owned(), session(SessionState::ESTABLISHED, &["203.0.113.0/28", "2001:db8::7/128"])),
-            ("leaf2".to_owned(), session("Connect", &[])),
+            ("leaf1".to_owned(), session(State::Established, &["203.0.113.0/28", "2001:db8::7/128"])),
+            ("leaf2".to_owned(), session(State::Connect, &[])),
         ]);
         let services = [
             (ip("203.0.113.1"), &one),

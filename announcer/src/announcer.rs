@@ -25,6 +25,17 @@ use crate::{
     peering::{self, Peering},
 };
 
+/// Another station says that it has an address that this node owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The address.
+    pub address: IpAddr,
+    /// Who says so.
+    pub by: Mac,
+    /// Where it was heard.
+    pub interface: String,
+}
+
 /// One node's view and judgement.
 #[derive(Debug)]
 pub struct Announcer {
@@ -36,6 +47,8 @@ pub struct Announcer {
     liveness: Liveness,
     fence: Fence,
     claim_log: ClaimLog,
+    /// Foreign claims that are worth a word.
+    conflicts: Vec<Conflict>,
     links: Vec<Link>,
     arrived: Arrived,
     assignments: BTreeMap<IpAddr, Assignment>,
@@ -62,6 +75,7 @@ impl Announcer {
             liveness: Liveness::default(),
             fence: Fence::new(lease_duration),
             claim_log: ClaimLog::default(),
+            conflicts: Vec::new(),
             links: Vec::new(),
             arrived: Arrived::default(),
             assignments: BTreeMap::new(),
@@ -168,8 +182,14 @@ impl Announcer {
             tracing::info!(%address, %by, interface, "another station claims an address and we yield it");
         } else if self.claim_log.admits(address, by, now) {
             tracing::warn!(%address, %by, interface, "another station claims an address that we own");
+            self.conflicts.push(Conflict { address, by, interface: interface.to_owned() });
         }
         yielded
+    }
+
+    /// The foreign claims since the last call that are worth a word: of each station and address one a minute.
+    pub fn take_conflicts(&mut self) -> Vec<Conflict> {
+        std::mem::take(&mut self.conflicts)
     }
 
     /// Whether every list has arrived; nothing is announced before.

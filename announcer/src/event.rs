@@ -1,4 +1,4 @@
-//! Events on Services, written by a task of their own: an API server that is slow or away delays nothing else.
+//! Events on Services and BGPPeers, written by a task of their own: an API server that is slow or away delays nothing else.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -8,6 +8,8 @@ use kube::{
 use penstock_model::Service;
 use penstock_runtime::publish_events;
 use tokio::sync::mpsc;
+
+use crate::announcer::Conflict;
 
 /// Events that may wait; further ones are dropped, as events may be.
 const QUEUE: usize = 1024;
@@ -38,16 +40,66 @@ impl Events {
             action: "Announce".into(),
             secondary: None,
         };
+        self.queue(event, service_reference(service));
+    }
+
+    /// Another station claims the Service's address.
+    pub(crate) fn address_conflict(&self, service: &Service, conflict: &Conflict) {
+        let Conflict { address, by, interface } = conflict;
+        let note = format!(
+            "{address} is also claimed by the station {by} on {interface} of node {:?}: take the address from it, or out of \
+             the pools",
+            self.node
+        );
+        let event = Event {
+            type_: EventType::Warning,
+            reason: "AddressConflict".into(),
+            note: Some(note),
+            action: "Announce".into(),
+            secondary: None,
+        };
+        self.queue(event, service_reference(service));
+    }
+
+    /// A session of this node came up, or ended.
+    pub(crate) fn session(&self, peer: &str, uid: &str, namespace: &str, is_up: bool, reason: &str) {
+        let node = &self.node;
+        let (type_, word, note) = match is_up {
+            true => (EventType::Normal, "SessionUp", format!("node {node:?}: the session is established")),
+            false => (EventType::Warning, "SessionDown", format!("node {node:?}: {reason}")),
+        };
+        let event = Event {
+            type_,
+            reason: word.into(),
+            note: Some(note),
+            action: "Announce".into(),
+            secondary: None,
+        };
         let reference = ObjectReference {
-            api_version: Some("v1".into()),
-            kind: Some("Service".into()),
-            namespace: Some(service.key.namespace.clone()),
-            name: Some(service.key.name.clone()),
-            uid: Some(service.uid.clone()),
+            api_version: Some(format!("{}/v1alpha1", penstock_crds::GROUP)),
+            kind: Some("BGPPeer".into()),
+            namespace: Some(namespace.to_owned()),
+            name: Some(peer.to_owned()),
+            uid: Some(uid.to_owned()),
             ..ObjectReference::default()
         };
-        if self.queue.try_send((event, reference)).is_err() {
-            tracing::debug!(service = %service.key, "an event was dropped");
+        self.queue(event, reference);
+    }
+
+    fn queue(&self, event: Event, about: ObjectReference) {
+        if self.queue.try_send((event, about)).is_err() {
+            tracing::debug!("an event was dropped");
         }
+    }
+}
+
+fn service_reference(service: &Service) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Service".into()),
+        namespace: Some(service.key.namespace.clone()),
+        name: Some(service.key.name.clone()),
+        uid: Some(service.uid.clone()),
+        ..ObjectReference::default()
     }
 }

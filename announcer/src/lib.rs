@@ -15,8 +15,9 @@
 //! announce it ([`cluster`]) and which are alive ([`liveness`]). Nodes may disagree for as long as news travel;
 //! [`fence`] says how they settle when one of them cannot hear the news.
 //!
-//! # What comes later
-//! BGP and BFD take the same [`Orders`].
+//! # Routers
+//! Every node that can serve an address says so to the routers that it speaks BGP with ([`bgp`], and [`bfd`] beside it);
+//! there need not be one owner. [`cluster`] says what, [`peering`] to whom.
 
 pub mod advertisement;
 pub mod agent;
@@ -48,10 +49,11 @@ pub mod pool;
 mod reporter;
 pub mod responder;
 pub mod route_advertisement;
+mod routers;
 pub mod selection;
 pub mod speaker;
 
-pub use announcer::Announcer;
+pub use announcer::{Announcer, Conflict};
 pub use input::Input;
 pub use metrics::Metrics;
 pub use orders::Orders;

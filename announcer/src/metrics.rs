@@ -1,6 +1,6 @@
 //! What an announcer counts.
 
-use std::sync::atomic::AtomicU64;
+use std::{collections::BTreeMap, sync::atomic::AtomicU64};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -8,11 +8,16 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::speaker::Frame;
+use crate::{announcement::SessionState, bgp::State, speaker::Frame};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfPeer {
+    peer: String,
 }
 
 /// The metrics `penstock_announcer_*`. Clones count into the same.
@@ -33,6 +38,10 @@ pub struct Metrics {
     /// Frames by which another station claimed an address of ours.
     pub foreign_claims: Counter<u64, AtomicU64>,
     lease_renewals: Family<Outcome, Counter<u64, AtomicU64>>,
+    bgp_session_up: Family<OfPeer, Gauge>,
+    bgp_prefixes_advertised: Family<OfPeer, Gauge>,
+    bfd_session_up: Family<OfPeer, Gauge>,
+    bfd_packets_discarded: Gauge,
 }
 
 impl Metrics {
@@ -53,6 +62,34 @@ impl Metrics {
         registry.register("foreign_claims", "Frames of others that claimed an address owned here", claims);
         let renewals = self.lease_renewals.clone();
         registry.register("lease_renewals", "Renewals of this node's Lease by outcome", renewals);
+        let up = self.bgp_session_up.clone();
+        registry.register("bgp_session_up", "1 while the session with the router is established", up);
+        let prefixes = self.bgp_prefixes_advertised.clone();
+        registry.register("bgp_prefixes_advertised", "Prefixes that the router has been told", prefixes);
+        let up = self.bfd_session_up.clone();
+        registry.register("bfd_session_up", "1 while BFD sees the router", up);
+        let discarded = self.bfd_packets_discarded.clone();
+        registry.register(
+            "bfd_packets_discarded",
+            "BFD packets that were of no session, or malformed",
+            discarded,
+        );
+    }
+
+    /// How sessions with routers are.
+    pub(crate) fn report_sessions(&self, sessions: &BTreeMap<String, SessionState>, discarded: u64) {
+        let families = [&self.bgp_session_up, &self.bgp_prefixes_advertised, &self.bfd_session_up];
+        families.into_iter().for_each(Family::clear);
+        for (name, session) in sessions {
+            let of = OfPeer { peer: name.clone() };
+            let told = i64::try_from(session.told.len()).unwrap_or(i64::MAX);
+            self.bgp_session_up.get_or_create(&of).set(i64::from(session.state == State::Established));
+            self.bgp_prefixes_advertised.get_or_create(&of).set(told);
+            if let Some(bfd) = &session.bfd {
+                self.bfd_session_up.get_or_create(&of).set(i64::from(bfd == "Up"));
+            }
+        }
+        self.bfd_packets_discarded.set(i64::try_from(discarded).unwrap_or(i64::MAX));
     }
 
     /// Counts an answer that was sent.

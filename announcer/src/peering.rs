@@ -14,6 +14,7 @@ use penstock_crds::{
 use penstock_model::{Node, ObjectKey};
 
 use crate::{
+    bfd::Profile,
     bgp::{Distance, NextHops, Password, Peer, RemoteAsn},
     input::Index,
 };
@@ -33,7 +34,9 @@ pub struct Session {
     /// The session itself.
     pub peer: Peer,
     /// How the router's absence is noticed, beside the hold time.
-    pub bfd: Option<BFDProfileSpec>,
+    pub bfd: Option<Profile>,
+    /// The UID of its BGPPeer.
+    pub uid: String,
 }
 
 /// Why a node opens no session to a router.
@@ -75,6 +78,7 @@ pub enum PeeringError {
 
 #[derive(Debug)]
 struct Router {
+    uid: String,
     spec: BGPPeerSpec,
     nodes: Result<LabelSelectors, LabelSelectorError>,
 }
@@ -91,7 +95,8 @@ impl Peering {
     /// Takes a new or changed router.
     pub fn apply_peer(&mut self, object: &BGPPeer) -> bool {
         let nodes = LabelSelectors::read("spec.nodeSelectors", &object.spec.node_selectors);
-        let router = Router { spec: object.spec.clone(), nodes };
+        let uid = object.metadata.uid.clone().unwrap_or_default();
+        let router = Router { uid, spec: object.spec.clone(), nodes };
         let before = self.routers.insert(ObjectKey::of(&object.metadata), router);
         before.is_none_or(|before| before.spec != object.spec)
     }
@@ -138,7 +143,7 @@ impl Peering {
                 Ok(None) => {}
                 Ok(Some(peer)) => {
                     let bfd = self.profile(key, &router.spec, &mut problems);
-                    sessions.insert(key.name.clone(), Session { peer, bfd });
+                    sessions.insert(key.name.clone(), Session { peer, bfd, uid: router.uid.clone() });
                 }
                 Err(error) => {
                     problems.insert(format!("BGPPeer {}: no session: {error}", key.name));
@@ -154,21 +159,18 @@ impl Peering {
         key: &ObjectKey,
         spec: &BGPPeerSpec,
         problems: &mut BTreeSet<String>,
-    ) -> Option<BFDProfileSpec> {
+    ) -> Option<Profile> {
         let name = spec.bfd_profile.as_ref()?;
         let profile = self.profiles.get(&ObjectKey::new(&key.namespace, name));
-        let refusal = match profile {
-            None => "there is no such BFDProfile in this namespace",
-            Some(profile) if profile.echo_mode => {
-                "the echo function is not supported: set its echoMode to false"
-            }
-            Some(profile) => return Some(profile.clone()),
+        let missing = || "there is no such BFDProfile in this namespace".to_owned();
+        let read = profile.ok_or_else(missing).and_then(|spec| Profile::new(spec).map_err(|e| e.to_string()));
+        let tell = |refusal: &String| {
+            let peer = &key.name;
+            problems.insert(format!(
+                "BGPPeer {peer}: a session without BFD: spec.bfdProfile: {name:?}: {refusal}"
+            ));
         };
-        problems.insert(format!(
-            "BGPPeer {}: a session without BFD: spec.bfdProfile: {name:?}: {refusal}",
-            key.name
-        ));
-        None
+        read.inspect_err(tell).ok()
     }
 
     fn session(&self, router: &Router, node: &Node) -> Result<Option<Peer>, PeeringError> {

@@ -351,8 +351,13 @@ fn a_healthy_owner_does_not_yield_to_a_claim() {
     let now = segment.now;
     let claim = Input::Claim { address: address(0), by: Mac([2, 0, 0, 0, 0, 9]), interface: "eth0".into() };
     let announcer = &mut segment.member("n1").announcer;
+    announcer.take(claim.clone(), now);
     announcer.take(claim, now);
     assert!(announcer.decide(now).owned.contains_key(&address(0)));
+    let conflict =
+        Conflict { address: address(0), by: Mac([2, 0, 0, 0, 0, 9]), interface: "eth0".to_owned() };
+    assert_eq!(announcer.take_conflicts(), [conflict], "said once");
+    assert_eq!(announcer.take_conflicts(), []);
 }
 
 #[test]
