@@ -37,6 +37,8 @@ pub(crate) async fn measure(runs: u16) -> Result<Table> {
     for _ in 0..runs {
         ensure!(matches!(next(&mut news).await?, News::Up { .. }), "the session is not up");
         agreed(&dispatcher, &key).await?;
+        // A failure keeps no step with the packets.
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(..u64::from(INTERVAL_MS)))).await;
         let frozen = bird.process().freeze()?;
         let start = Instant::now();
         ensure!(matches!(next(&mut news).await?, News::Down { .. }), "the session is not down");

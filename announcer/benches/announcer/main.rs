@@ -29,9 +29,22 @@ use penstock_e2e::{
 /// How often something is sent, and so the least that any silence can be told from.
 const INTERVAL: Duration = Duration::from_millis(20);
 
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Area {
+    /// A node that dies, an announcer that stops, a partition that heals.
+    Failures,
+    /// Memory and writes with many addresses.
+    Population,
+    /// How soon BFD finds a peer that stands still.
+    Bfd,
+}
+
 /// Measures fail-over, clean stops, healed partitions, many addresses, and BFD.
 #[derive(Debug, Parser)]
 struct Flags {
+    /// What is measured [default: everything].
+    areas: Vec<Area>,
     /// How often each failure is caused.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
@@ -61,13 +74,20 @@ fn main() -> Result<()> {
 
 async fn measure(flags: &Flags) -> Result<()> {
     let (runs, addresses) = if flags.quick { (1, 20) } else { (flags.runs, flags.addresses) };
-    let directory = tempfile::tempdir().context("make a directory")?;
-    let mut lab = lab::Lab::start(directory.path()).await?;
-    let failures = failures::measure(&mut lab, runs).await?;
-    println!("{}", failures.table());
-    let population = population::measure(&mut lab, addresses).await?;
-    println!("{}", population.table());
-    println!("{}", bfd::measure(runs).await?);
+    let wanted = |area| flags.areas.is_empty() || flags.areas.contains(&area);
+    if wanted(Area::Failures) || wanted(Area::Population) {
+        let directory = tempfile::tempdir().context("make a directory")?;
+        let mut lab = lab::Lab::start(directory.path()).await?;
+        if wanted(Area::Failures) {
+            println!("{}", failures::measure(&mut lab, runs).await?.table());
+        }
+        if wanted(Area::Population) {
+            println!("{}", population::measure(&mut lab, addresses).await?.table());
+        }
+    }
+    if wanted(Area::Bfd) {
+        println!("{}", bfd::measure(runs).await?);
+    }
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };

@@ -35,6 +35,8 @@ pub(crate) struct Population {
     shared: [f64; 2],
     /// Of the one that owns all, MiB.
     alone: f64,
+    /// Of that, what is not the program's file, whose pages all processes share and the kernel may drop.
+    alone_anonymous: f64,
     idle: Writes,
     fail_over: Writes,
 }
@@ -48,6 +50,10 @@ impl Population {
         };
         table.push(&memory("resident memory, each owns its share, MiB", &self.shared));
         table.push(&memory("resident memory, one owns all, MiB", &[self.alone]));
+        table.push(&Row::new(
+            "… of that without the pages of the program's file, MiB",
+            [self.alone_anonymous].into_iter().collect(),
+        ));
         let mut count =
             |what: &str, figure: u64| table.push(&Row::new(what, [figure as f64].into_iter().collect()));
         count(
@@ -74,11 +80,21 @@ pub(crate) async fn measure(lab: &mut Lab, addresses: u16) -> Result<Population>
     lab.nodes[0].process()?.signal(Signal::SIGKILL)?;
     takeovers(lab, "addresses of the other node", |logs| owned(&logs[1]) >= usize::from(addresses)).await?;
     let fail_over = Writes::settled(&lab.api).await?.since(&before);
-    Ok(Population { addresses, shared, alone: resident(lab, 1)?, idle, fail_over })
+    let (alone, alone_anonymous) = (resident(lab, 1)?, anonymous(lab, 1)?);
+    Ok(Population { addresses, shared, alone, alone_anonymous, idle, fail_over })
 }
 
 fn resident(lab: &Lab, node: usize) -> Result<f64> {
     Ok(Usage::of(lab.nodes[node].process()?.pid())?.resident)
+}
+
+/// Resident pages without a file (proc(5), `RssAnon`), MiB.
+fn anonymous(lab: &Lab, node: usize) -> Result<f64> {
+    let pid = lab.nodes[node].process()?.pid();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("read a process's status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")).context("no RssAnon")?;
+    Ok(kibibytes.trim().parse::<f64>().context("read RssAnon")? / 1024.0)
 }
 
 async fn create(lab: &Lab, number: u16) -> Result<()> {
