@@ -173,7 +173,7 @@ fn network() -> Result<Namespace> {
 }
 
 /// In this process's namespace.
-fn ip(arguments: &str) -> Result<()> {
+pub(crate) fn ip(arguments: &str) -> Result<()> {
     let output = Command::new("ip").args(arguments.split_whitespace()).stdin(Stdio::null()).output();
     let output = output.context("run ip")?;
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,5 +1,5 @@
 //! `make bench BENCH=announcer`: how long an address is silent when its node fails, stops or is cut off, what many
-//! addresses cost, and how soon BFD finds a dead peer.
+//! addresses cost, how soon BFD finds a dead peer, and how soon a router knows of many prefixes.
 //!
 //! Everything lives in network namespaces without a way out: two announcers with a port each on one bridge, a real API
 //! server that each reaches through a relay that can be cut, and a client with a kernel of ours in between ([`lab`]).
@@ -10,6 +10,7 @@ mod failures;
 mod lab;
 mod population;
 mod questions;
+mod routes;
 mod traffic;
 
 use std::time::Duration;
@@ -38,9 +39,11 @@ enum Area {
     Population,
     /// How soon BFD finds a peer that stands still.
     Bfd,
+    /// How soon a router knows of many prefixes.
+    Routes,
 }
 
-/// Measures fail-over, clean stops, healed partitions, many addresses, and BFD.
+/// Measures fail-over, clean stops, healed partitions, many addresses, BFD and BGP.
 #[derive(Debug, Parser)]
 struct Flags {
     /// What is measured [default: everything].
@@ -87,6 +90,9 @@ async fn measure(flags: &Flags) -> Result<()> {
     }
     if wanted(Area::Bfd) {
         println!("{}", bfd::measure(runs).await?);
+    }
+    if wanted(Area::Routes) {
+        println!("{}", routes::measure(runs).await?);
     }
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
