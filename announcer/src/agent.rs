@@ -36,6 +36,9 @@ use crate::{
 /// How long a stopping announcer keeps answering while no other node claims its addresses. Others need the time
 /// of one write and one watch event; where nobody can take over, to wait longer helps nobody.
 const HANDOVER: Duration = Duration::from_secs(1);
+/// Of so many addresses that are taken over together the Services are told by an event. A node that dies must not cost
+/// a write for each of its addresses; all of them stand in the NodeAnnouncement, and in the log.
+const TAKEOVER_EVENTS: usize = 50;
 /// News that may wait from tasks of this process.
 const QUEUE: usize = 1024;
 
@@ -281,20 +284,20 @@ impl Agent {
             tracing::info!(%address, "giving an address up");
             self.metrics.give_ups.inc();
         }
-        for address in orders.beyond(&self.carried_out) {
-            self.report_takeover(address, &orders.owned[&address]);
+        for (count, address) in orders.beyond(&self.carried_out).into_iter().enumerate() {
+            self.report_takeover(address, &orders.owned[&address], count < TAKEOVER_EVENTS);
         }
         self.metrics.owned_addresses.set(i64::try_from(orders.owned.len()).unwrap_or(i64::MAX));
     }
 
-    fn report_takeover(&self, address: IpAddr, interfaces: &BTreeSet<String>) {
+    fn report_takeover(&self, address: IpAddr, interfaces: &BTreeSet<String>, with_events: bool) {
         self.metrics.takeovers.inc();
         if interfaces.is_empty() {
             tracing::warn!(%address, "taking an address over, but no interface to answer on is there and up");
         } else {
             tracing::info!(%address, ?interfaces, "taking an address over");
         }
-        for service in self.services_of(address) {
+        for service in self.services_of(address).filter(|_| with_events) {
             self.events.node_assigned(service, address);
         }
     }
