@@ -6,7 +6,12 @@
 use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
-use kube::config::Kubeconfig;
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+    config::Kubeconfig,
+};
+use penstock_crds::{NodeAnnouncement, NodeAnnouncementSpec};
 use penstock_tests::Fixture;
 use serde_json::json;
 
@@ -108,5 +113,35 @@ async fn a_missing_permission_is_a_sentence_and_the_rest_goes_on() -> Result<()>
     );
     let plan = penstock(file.path(), &["plan", "web"])?;
     assert!(!plan.success && plan.stderr.contains("cannot plan: you may not list"), "{plan:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn announcements_say_which_node_tells_whom() -> Result<()> {
+    let fixture = Fixture::start().await?;
+    let kubeconfig = fixture.kubeconfig();
+    let nobody = penstock(&kubeconfig, &["announcements"])?;
+    assert!(nobody.success && nobody.stdout == "Nothing is announced.\n", "{nobody:?}");
+    assert!(nobody.stderr.contains("no announcer has said anything"), "{nobody:?}");
+
+    let api: Api<NodeAnnouncement> = Api::namespaced(fixture.client.clone(), "penstock-system");
+    api.create(&PostParams::default(), &NodeAnnouncement::new("n1", NodeAnnouncementSpec {})).await?;
+    let status = json!({"status": {"addressCount": 1, "sessions": "1/1",
+        "addresses": [{"address": "203.0.113.200", "services": ["default/web"], "interfaces": ["eth0"], "peers": ["tor"]}],
+        "peers": [{"peer": "tor", "state": "Established", "since": "2026-11-23T10:00:00Z", "prefixes": 1, "bfd": "Up"}],
+        "problems": ["BGPPeer other: no session: spec: give either peerASN or dynamicASN"]}});
+    api.patch_status("n1", &PatchParams::default(), &Patch::Merge(status)).await?;
+    let said = penstock(&kubeconfig, &["announcements"])?;
+    for sentence in [
+        "203.0.113.200   n1     segment eth0, router tor   default/web",
+        "tor    n1     Established since 2026-11-23T10:00:00Z   1          Up    -",
+        "BGPPeer other: no session: spec: give either peerASN or dynamicASN (on n1)",
+    ] {
+        assert!(said.stdout.contains(sentence), "{sentence}: {said:?}");
+    }
+    assert!(said.stderr.contains("the announcer of n1 is away"), "{said:?}");
+    let json = penstock(&kubeconfig, &["announcements", "other", "-o", "json"])?;
+    let report: serde_json::Value = serde_json::from_str(&json.stdout)?;
+    assert_eq!(report["announcements"], json!([]), "another Service");
     Ok(())
 }
