@@ -28,7 +28,7 @@ use crate::wait::{Look, until};
 /// How long a kubelet may take to register and to be ready; it bounds the wait for a broken one.
 const READY: Duration = Duration::from_secs(180);
 
-/// Installs the packages, builds the tools and makes the images, so that `up` finds them.
+/// Installs the packages, builds the tools and makes the images, so that `up` and the tests find them.
 ///
 /// # Errors
 /// One sentence about what is missing and cannot be had.
@@ -38,6 +38,9 @@ pub fn prepare() -> Result<()> {
     Images::build()?;
     packages::ensure_for_python()?;
     tools::moto()?;
+    tools::vendor_types()?;
+    packages::ensure_for_routers()?;
+    tools::gobgp()?;
     Ok(())
 }
 
