@@ -8,13 +8,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::{FutureExt, Stream, StreamExt, stream, stream::BoxStream};
-use kube::{Api, Client, runtime::watcher};
+use futures::{FutureExt, Stream, StreamExt};
+use kube::Client;
 use penstock_model::Service;
-use penstock_runtime::{Telemetry, updates};
+use penstock_runtime::Telemetry;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -24,13 +25,14 @@ use crate::{
     dataplane_link::{DataplaneLink, DataplaneLinkError, Done},
     deadline,
     event::Events,
-    lease::{self, LeaseConfig, LeaseKeeper},
+    lease::{LeaseConfig, LeaseKeeper},
     link::{LinkError, LinkWatch},
     packet_socket::{PacketSocket, PacketSocketError},
     passwords::Passwords,
     reporter::Reporter,
     responder::Responders,
     routers::{self, Routers},
+    watches,
 };
 
 /// How long a stopping announcer keeps answering while no other node claims its addresses. Others need the time
@@ -89,47 +91,10 @@ pub async fn run(
     if let Some(name) = &config.dataplane_socket {
         tokio::spawn(DataplaneLink::open(name, news.clone())?.run());
     }
-    let inputs = inputs(&client, &config.namespace, heard);
+    let inputs = watches::inputs(&client, &config.namespace, heard);
     let mut agent = Agent::new(client, config, telemetry, news);
     agent.announce(inputs, &stop).await;
     Ok(())
-}
-
-fn inputs(
-    client: &Client,
-    namespace: &str,
-    heard: mpsc::Receiver<Input>,
-) -> impl Stream<Item = Input> + use<> {
-    let all = watcher::Config::default;
-    let local = stream::unfold(heard, |mut heard| async { heard.recv().await.map(|input| (input, heard)) });
-    let sources: [BoxStream<'static, Input>; 11] = [
-        updates(Api::all(client.clone()), all()).map(|update| Input::Services(Box::new(update))).boxed(),
-        updates(Api::all(client.clone()), all()).map(|update| Input::Slices(Box::new(update))).boxed(),
-        updates(Api::all(client.clone()), all()).map(|update| Input::Nodes(Box::new(update))).boxed(),
-        updates(Api::namespaced(client.clone(), namespace), all())
-            .map(|update| Input::Pools(Box::new(update)))
-            .boxed(),
-        updates(Api::namespaced(client.clone(), namespace), all())
-            .map(|update| Input::Advertisements(Box::new(update)))
-            .boxed(),
-        updates(Api::namespaced(client.clone(), namespace), all())
-            .map(|update| Input::RouteAdvertisements(Box::new(update)))
-            .boxed(),
-        updates(Api::namespaced(client.clone(), namespace), all())
-            .map(|update| Input::Peers(Box::new(update)))
-            .boxed(),
-        updates(Api::namespaced(client.clone(), namespace), all())
-            .map(|update| Input::BfdProfiles(Box::new(update)))
-            .boxed(),
-        updates(Api::namespaced(client.clone(), namespace), all())
-            .map(|update| Input::Communities(Box::new(update)))
-            .boxed(),
-        updates(Api::namespaced(client.clone(), namespace), lease::watch_config())
-            .map(|update| Input::Leases(Box::new(update)))
-            .boxed(),
-        local.boxed(),
-    ];
-    stream::select_all(sources)
 }
 
 struct Agent {
@@ -145,7 +110,7 @@ struct Agent {
     reporter: Reporter,
     routers: Routers,
     sessions: BTreeMap<String, SessionState>,
-    carried_out: Orders,
+    carried_out: Arc<Orders>,
     /// Of words whose orders are not carried out yet.
     awaiting: Vec<Done>,
     /// Of the announcer, when it was last said what is announced.
@@ -166,7 +131,7 @@ impl Agent {
             reporter: Reporter::start(client.clone(), &config.namespace, &config.node_name),
             routers: Routers::new(metrics.clone()),
             sessions: BTreeMap::new(),
-            carried_out: Orders::default(),
+            carried_out: Arc::default(),
             awaiting: Vec::new(),
             said: None,
             keeper: None,
@@ -211,7 +176,7 @@ impl Agent {
     }
 
     fn act(&mut self) {
-        let orders = self.announcer.decide(Instant::now()).clone();
+        let orders = self.announcer.decide(Instant::now());
         // Also without new orders: an interface may have come back, or a responder have ended.
         self.responders.carry_out(&orders, self.announcer.links());
         self.passwords.watch(&self.announcer.secrets());

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -58,7 +59,7 @@ pub struct Announcer {
     stale: bool,
     /// The living nodes that `orders` rest on; `None` when the orders must be computed anew.
     judged: Option<BTreeSet<String>>,
-    orders: Orders,
+    orders: Arc<Orders>,
     /// How often `orders` were computed.
     revision: u64,
 }
@@ -82,7 +83,7 @@ impl Announcer {
             taken: BTreeMap::new(),
             stale: true,
             judged: None,
-            orders: Orders::default(),
+            orders: Arc::default(),
             revision: 0,
         }
     }
@@ -210,10 +211,10 @@ impl Announcer {
     }
 
     /// What is to be announced as of now.
-    pub fn decide(&mut self, now: Instant) -> &Orders {
+    pub fn decide(&mut self, now: Instant) -> Arc<Orders> {
         self.turn(now);
         if !self.is_synced() {
-            return &self.orders;
+            return Arc::clone(&self.orders);
         }
         let live: BTreeSet<String> = self.liveness.live(now).into_iter().map(str::to_owned).collect();
         if self.stale {
@@ -221,11 +222,11 @@ impl Announcer {
             self.report_taken();
         }
         if self.stale || self.judged.as_ref() != Some(&live) {
-            self.orders = self.orders(&live);
+            self.orders = Arc::new(self.orders(&live));
             self.revision += 1;
             (self.stale, self.judged) = (false, Some(live));
         }
-        &self.orders
+        Arc::clone(&self.orders)
     }
 
     fn orders(&self, live: &BTreeSet<String>) -> Orders {

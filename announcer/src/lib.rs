@@ -52,6 +52,7 @@ pub mod route_advertisement;
 mod routers;
 pub mod selection;
 pub mod speaker;
+mod watches;
 
 pub use announcer::{Announcer, Conflict};
 pub use input::Input;

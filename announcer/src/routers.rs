@@ -3,7 +3,10 @@
 //! A router that BFD no longer sees loses its session at once (RFC 5882, section 4.3); one that took BFD down on purpose
 //! does not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -12,7 +15,7 @@ use crate::{
     Metrics, Orders,
     announcement::SessionState,
     bfd::{self, Dispatcher, SessionKey, SocketError},
-    bgp::{Distance, News, PeerNews, Routes, Speaker, State, Stop},
+    bgp::{Distance, News, PeerNews, Speaker, State, Stop},
     peering::Session,
 };
 
@@ -25,8 +28,7 @@ pub(crate) struct Routers {
     heard: watch::Receiver<News>,
     dispatcher: Dispatcher,
     detections: mpsc::Receiver<bfd::News>,
-    sessions: BTreeMap<String, Session>,
-    routes: BTreeMap<String, Routes>,
+    orders: Arc<Orders>,
     /// BFD sessions that could not be opened.
     failed: BTreeMap<SessionKey, SocketError>,
     states: BTreeMap<String, SessionState>,
@@ -43,8 +45,7 @@ impl Routers {
             speaker,
             dispatcher: Dispatcher::start(news),
             detections,
-            sessions: BTreeMap::new(),
-            routes: BTreeMap::new(),
+            orders: Arc::default(),
             failed: BTreeMap::new(),
             states: BTreeMap::new(),
             revision: 0,
@@ -54,18 +55,18 @@ impl Routers {
 
     /// Speaks with these routers of these routes. Routes first: a router that kept routes while we were away must not hear
     /// that this was all before it has heard of them.
-    pub(crate) fn carry_out(&mut self, orders: &Orders) {
-        if self.routes != orders.routes || self.sessions != orders.sessions {
+    pub(crate) fn carry_out(&mut self, orders: &Arc<Orders>) {
+        if !Arc::ptr_eq(&self.orders, orders) {
             self.speaker.set_routes(orders.routes.clone());
-            self.routes.clone_from(&orders.routes);
-        }
-        if self.sessions != orders.sessions {
-            let peers = orders.sessions.iter().map(|(name, session)| (name.clone(), session.peer.clone()));
-            self.speaker.set_peers(&peers.collect());
-            self.sessions.clone_from(&orders.sessions);
+            if self.orders.sessions != orders.sessions {
+                let peers =
+                    orders.sessions.iter().map(|(name, session)| (name.clone(), session.peer.clone()));
+                self.speaker.set_peers(&peers.collect());
+            }
+            self.orders = Arc::clone(orders);
         }
         // Also without new orders: an interface or an address may have come back.
-        self.failed = self.dispatcher.set(&detections(&self.sessions));
+        self.failed = self.dispatcher.set(&detections(&self.orders.sessions));
     }
 
     /// Waits until something became of a session.
@@ -83,8 +84,12 @@ impl Routers {
         if !reason.is_failure() {
             return;
         }
-        for name in
-            self.sessions.iter().filter(|(_, session)| is_watched_by(session, key)).map(|(name, _)| name)
+        for name in self
+            .orders
+            .sessions
+            .iter()
+            .filter(|(_, session)| is_watched_by(session, key))
+            .map(|(name, _)| name)
         {
             tracing::warn!(peer = name, %reason, "BFD: the router cannot be reached");
             self.speaker.peer_down(name);
@@ -115,7 +120,7 @@ impl Routers {
             since: before.map_or_else(Timestamp::now, |before| before.since),
             reason: reason(news),
             told: news.told.clone(),
-            bfd: self.sessions.get(name).and_then(key).map(|key| self.detection(&key, detections)),
+            bfd: self.orders.sessions.get(name).and_then(key).map(|key| self.detection(&key, detections)),
         }
     }
 
@@ -140,7 +145,7 @@ impl Routers {
 
     /// Takes leave. Routers that were asked to keep the routes while we restart do.
     pub(crate) async fn stop(self) {
-        let keeps = self.sessions.values().any(|session| session.peer.graceful_restart.is_some());
+        let keeps = self.orders.sessions.values().any(|session| session.peer.graceful_restart.is_some());
         let how = if keeps { Stop::Restart } else { Stop::Withdraw };
         tokio::join!(self.speaker.stop(how), self.dispatcher.stop());
     }
