@@ -102,6 +102,15 @@ impl Connection {
         matches!(self, Self::Open(stream) if stream.unsent.len() < ROOM)
     }
 
+    /// How much is kept.
+    #[cfg(test)]
+    pub(super) const fn kept(&self) -> usize {
+        match self {
+            Self::Open(stream) => stream.unsent.capacity(),
+            Self::None | Self::Opening(_) => 0,
+        }
+    }
+
     /// Writes what can be written without waiting; says whether anything was.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ pub struct PeerNews {
     pub state: State,
     /// Why there is no session or, when there is one, why the last one ended.
     pub reason: Reason,
-    /// How often a session came up since the peer was set with these values.
+    /// How often a session came up since the peer was set, whatever its values were by then.
     pub sessions: u64,
     /// What was agreed on, while there is a session.
     pub session: Option<Session>,
@@ -33,15 +33,18 @@ pub struct PeerNews {
     pub told: Arc<BTreeSet<IpNet>>,
     /// What it cannot be told of in this session.
     pub withheld: Arc<BTreeMap<IpNet, Withheld>>,
+    /// Counts the values that the peer was set with: what becomes of older ones is no longer news.
+    pub(super) generation: u64,
 }
 
 impl PeerNews {
-    /// A peer without a session.
-    pub(super) fn down(reason: Reason) -> Self {
+    /// A peer that was set with other values than before, or for the first time.
+    pub(super) fn set(before: Option<&Self>, reason: Reason) -> Self {
         Self {
             state: State::Idle,
             reason,
-            sessions: 0,
+            sessions: before.map_or(0, |before| before.sessions),
+            generation: before.map_or(0, |before| before.generation + 1),
             session: None,
             told: Arc::default(),
             withheld: Arc::default(),
@@ -60,13 +63,15 @@ impl PeerNews {
 pub(super) struct Publisher {
     pub(super) name: String,
     pub(super) news: watch::Sender<News>,
+    pub(super) generation: u64,
 }
 
 impl Publisher {
     /// Changes the peer's news, and says whether it is another now; of a peer that is no longer set there are none.
     pub(super) fn tell(&self, change: impl FnOnce(&mut PeerNews)) -> bool {
         self.news.send_if_modified(|all| {
-            let Some(entry) = all.get_mut(&self.name) else { return false };
+            let entry = all.get_mut(&self.name).filter(|entry| entry.generation == self.generation);
+            let Some(entry) = entry else { return false };
             let before = entry.clone();
             change(entry);
             before != *entry

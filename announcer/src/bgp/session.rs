@@ -230,3 +230,6 @@ impl Running {
 fn present() -> Moment {
     Moment { now: Instant::now(), chance: fastrand::f64() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,29 +94,30 @@ impl Speaker {
         });
         let checked = peer.check();
         let reason = checked.clone().map_or_else(Reason::Refused, |()| Reason::NotTried);
+        let mut generation = 0;
         self.news.send_if_modified(|news| {
-            let entry = PeerNews::down(reason);
-            let before = news.insert(name.to_owned(), entry.clone());
-            before != Some(entry)
+            let before = news.get(name);
+            let entry = PeerNews::set(before, reason.clone());
+            generation = entry.generation;
+            // A peer that is refused is set again each time.
+            let differs = before.is_none_or(|before| before.reason != reason);
+            news.insert(name.to_owned(), entry);
+            differs
         });
         if checked.is_ok() {
-            self.start(name, peer, predecessor);
+            let publisher = Publisher { name: name.to_owned(), news: self.news.clone(), generation };
+            self.start(peer, publisher, predecessor);
         }
     }
 
-    fn start(&mut self, name: &str, peer: &Peer, predecessor: Option<JoinHandle<()>>) {
+    fn start(&mut self, peer: &Peer, publisher: Publisher, predecessor: Option<JoinHandle<()>>) {
+        let name = publisher.name.clone();
         let (commands, received) = mpsc::unbounded_channel();
-        let known = self.routes.as_ref().map(|all| all.get(name).cloned().unwrap_or_default());
+        let known = self.routes.as_ref().map(|all| all.get(&name).cloned().unwrap_or_default());
         let (routes, wanted) = watch::channel(known);
-        let task = Task {
-            peer: peer.clone(),
-            publisher: Publisher { name: name.to_owned(), news: self.news.clone() },
-            commands: received,
-            routes: wanted,
-            predecessor,
-        };
+        let task = Task { peer: peer.clone(), publisher, commands: received, routes: wanted, predecessor };
         let task = tokio::spawn(task.run());
-        self.running.insert(name.to_owned(), Running { peer: peer.clone(), commands, routes, task });
+        self.running.insert(name, Running { peer: peer.clone(), commands, routes, task });
     }
 
     /// Sets what each peer is to know; one that is not named is to know nothing. Differences are sent, sessions stay.

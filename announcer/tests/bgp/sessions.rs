@@ -53,6 +53,7 @@ fn a_change_of_one_peer_leaves_the_others_alone() {
     });
     // A new peer has all routes, too.
     node.wait_until_told("second", 1);
+    assert_eq!(node.news("second").sessions, 2);
     assert_eq!(node.news("first").sessions, 1);
     node.set_peers(&[("first", peer(ROUTER))]);
     answers("the reason in bird", || bird.ask("show protocols two"), &["Received: Peer de-configured"]);
@@ -64,15 +65,18 @@ fn a_change_of_one_peer_leaves_the_others_alone() {
 #[test]
 fn a_peer_that_cannot_be_harms_no_other() {
     let lab = Lab::new();
-    let _bird = two(&lab);
+    let bird = two(&lab);
     let mut node = lab.node();
     let wrong = Peer { hold_time: Duration::from_secs(2), ..second() };
-    node.set_peers(&[("first", peer(ROUTER)), ("second", wrong)]);
+    node.set_peers(&[("first", peer(ROUTER)), ("second", wrong.clone())]);
     node.wait_until_up("first");
     let reason = node.news("second").reason.to_string();
     assert_eq!(reason, "not tried: a hold time of 2s is not possible; use 0 s, or 3 s to 65535 s");
     node.set_peers(&[("first", peer(ROUTER)), ("second", second())]);
     node.wait_until_up("second");
+    node.set_peers(&[("first", peer(ROUTER)), ("second", wrong)]);
+    answers("the end in bird", || bird.ask("show protocols two"), &["Received: Other configuration change"]);
+    assert_eq!(node.news("second").reason.to_string(), reason);
     assert_eq!(node.news("first").sessions, 1);
 }
 
