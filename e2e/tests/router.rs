@@ -4,7 +4,7 @@
 use penstock_e2e::namespace::Namespace;
 use penstock_e2e::process::{Ledger, Sandbox, Spec};
 use penstock_e2e::router::frr::Daemon;
-use penstock_e2e::router::{Bird, Frr};
+use penstock_e2e::router::{Bird, Frr, Gobgp};
 
 const BIRD: &str = "router id 192.0.2.1;\nprotocol device {}\n";
 const FRR: &str = "router bgp 64512\n bgp router-id 192.0.2.1\n";
@@ -65,4 +65,20 @@ fn a_process_runs_in_the_namespace_of_the_thread_that_starts_it() {
         process.kill().unwrap();
         assert_eq!(its, wanted, "{name}");
     }
+}
+
+#[test]
+fn gobgp_answers_and_ends_with_its_value() {
+    let namespace = Namespace::new().unwrap();
+    let configuration = "[global.config]\nas = 64512\nrouter-id = \"192.0.2.1\"\n";
+    let gobgp = Gobgp::start(&namespace.path(), configuration).unwrap();
+    assert!(gobgp.ask("global").unwrap().contains("64512"));
+    gobgp.ask("nonsense").unwrap_err();
+}
+
+#[test]
+fn a_wrong_configuration_of_gobgp_is_an_error_with_its_log() {
+    let namespace = Namespace::new().unwrap();
+    let error = Gobgp::start(&namespace.path(), "nonsense").unwrap_err();
+    assert!(format!("{error:#}").contains("gobgpd has ended"), "{error:#}");
 }

@@ -21,7 +21,8 @@ pub struct Peer {
     pub hold_time: Duration,
     /// Time between KEEPALIVEs; without it a third of the agreed hold time.
     pub keepalive: Option<Duration>,
-    /// How long after a failed attempt the next one begins.
+    /// How long an attempt may take. After one that failed the next begins at most so long after: from 1 s on the rest
+    /// doubles with each failure.
     pub connect_retry: Duration,
     /// TCP-MD5 (RFC 2385).
     pub password: Option<Password>,

@@ -19,6 +19,9 @@ pub enum PeerError {
     /// RFC 4271 section 4.2.
     #[error("a hold time of {0:?} is not possible; use 0 s, or 3 s to 65535 s")]
     HoldTime(Duration),
+    /// The field has twelve bits (RFC 4724 section 3).
+    #[error("a restart time of {0:?} is not possible; use 1 s to 4095 s")]
+    RestartTime(Duration),
     /// A timer that would never rest.
     #[error("the keepalive time and the connect time have to be more than 0 s")]
     ZeroTime,
@@ -60,7 +63,10 @@ impl Peer {
         if self.connect_retry.is_zero() || self.keepalive.is_some_and(|time| time.is_zero()) {
             return Err(PeerError::ZeroTime);
         }
-        Ok(())
+        match self.graceful_restart {
+            Some(time) if !(1..=4095).contains(&time.as_secs()) => Err(PeerError::RestartTime(time)),
+            _ => Ok(()),
+        }
     }
 
     /// Whether an AS is one that the router may be in.
@@ -117,6 +123,10 @@ mod tests {
         assert!(refused(&|peer| peer.local_asn = 0).contains("no AS"));
         assert!(refused(&|peer| peer.router_id = [0; 4].into()).contains("router id"));
         assert!(refused(&|peer| peer.keepalive = Some(Duration::ZERO)).contains("more than 0 s"));
+        for seconds in [0, 4096] {
+            let text = refused(&|peer| peer.graceful_restart = Some(Duration::from_secs(seconds)));
+            assert!(text.contains("use 1 s to 4095 s"), "{text}");
+        }
         assert!(refused(&|peer| peer.source = Some(Ipv6Addr::LOCALHOST.into())).contains("family"));
         assert!(refused(&|peer| peer.password = Some(Password(vec![]))).contains("0 bytes"));
         assert!(refused(&|peer| peer.password = Some(Password(vec![b'x'; 81]))).contains("81 bytes"));
