@@ -19,12 +19,13 @@ use super::{
 pub enum Stop {
     /// All routes are withdrawn, and the routers are told that it is on purpose (Cease, Administrative Shutdown).
     Withdraw,
-    /// Connections are closed without a word: a router that was asked to keeps the routes until we are back
-    /// ([`Peer::graceful_restart`]). Others forget them at once.
+    /// Connections with routers that were asked to keep the routes until we are back ([`Peer::graceful_restart`]) are closed
+    /// without a word; a router that did not agree to it forgets them at once. The others are told as by
+    /// [`Self::Withdraw`].
     Restart,
 }
 
-/// The sessions. A speaker that is dropped ends them as [`Stop::Restart`] does.
+/// The sessions. A speaker that is dropped closes all connections without a word.
 #[derive(Debug)]
 pub struct Speaker {
     running: BTreeMap<String, Running>,
@@ -149,10 +150,8 @@ impl Speaker {
     /// Ends all sessions, at the same time. A router that does not read is waited for up to two seconds.
     pub async fn stop(self, how: Stop) {
         for running in self.running.values() {
-            running.stop(match how {
-                Stop::Withdraw => Some(Cause::AdministrativeShutdown.into()),
-                Stop::Restart => None,
-            });
+            let keeps = how == Stop::Restart && running.peer.graceful_restart.is_some();
+            running.stop((!keeps).then(|| Cause::AdministrativeShutdown.into()));
         }
         for running in self.running.into_values() {
             // A task that panicked has ended too.

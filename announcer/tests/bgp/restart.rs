@@ -86,6 +86,18 @@ fn a_speaker_that_ends_for_good_takes_its_routes_along() {
 }
 
 #[test]
+fn a_router_that_was_not_asked_to_keep_anything_is_told_of_a_restart() {
+    let lab = Lab::new();
+    let bird = bird(&lab, ROUTER, NODE, NODE_AS, "graceful restart on;");
+    let mut node = lab.node();
+    node.set_peers(&[("bird", peer(ROUTER))]);
+    node.set_routes(&routes());
+    node.wait_until_told("bird", 4);
+    node.stop(Stop::Restart);
+    answers("the reason in bird", || bird.ask("show protocols node"), &["Received: Administrative shutdown"]);
+}
+
+#[test]
 fn frr_keeps_the_routes_of_a_speaker_that_was_killed_until_it_is_back() {
     let lab = Lab::new();
     let frr = frr(&lab, NODE, NODE_AS, "bgp graceful-restart");
