@@ -139,8 +139,7 @@ fn bird_is_told_all_again_when_it_asks() {
         let lines = shown.lines().filter(|line| line.contains("Import updates:"));
         lines.map(|line| line.split_whitespace().nth(2).unwrap().parse::<u32>().unwrap()).sum::<u32>()
     };
-    answers("the first table", || bird.ask("show route"), &["198.51.100.8/32", "2001:db8:5::8/128"]);
-    assert_eq!(updates(), 4);
+    asked("the first table", || Ok(updates().to_string()), |count| count == "4");
     bird.ask("reload in node").unwrap();
     asked("the table again", || Ok(updates().to_string()), |count| count == "8");
     assert_eq!(node.news("bird").sessions, 1);
