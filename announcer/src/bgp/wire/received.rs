@@ -29,6 +29,33 @@ const MP_REACH: u8 = 14;
 const MP_UNREACH: u8 = 15;
 const LARGE_COMMUNITIES: u8 = 32;
 
+/// The optional attributes that are in use, by IANA's registry "BGP Path Attributes". One that comes as a well-known one
+/// has wrong flags; any other that does is a well-known one that nobody knows.
+const KNOWN_OPTIONAL: [u8; 22] = [
+    MED,
+    7,
+    COMMUNITIES,
+    9,
+    10,
+    MP_REACH,
+    MP_UNREACH,
+    16,
+    17,
+    18,
+    22,
+    23,
+    24,
+    25,
+    26,
+    29,
+    LARGE_COMMUNITIES,
+    33,
+    35,
+    37,
+    40,
+    128,
+];
+
 /// Looks at what follows the header of an UPDATE.
 ///
 /// # Errors
@@ -79,7 +106,7 @@ impl Attributes {
         self.present |= 1_u128.checked_shl(code.into()).unwrap_or(0);
         match code {
             MP_REACH | MP_UNREACH => check_multiprotocol(code, value)?,
-            _ if flags & OPTIONAL == 0 && !matches!(code, ORIGIN..=ATOMIC_AGGREGATE) => {
+            _ if flags & OPTIONAL == 0 && !is_known(code) => {
                 // RFC 4271 section 6.3, with the attribute as data.
                 let length = u8::try_from(value.len()).unwrap_or(u8::MAX);
                 let attribute = [&[flags & !EXTENDED_LENGTH, code, length], value].concat();
@@ -115,6 +142,10 @@ impl Attributes {
     }
 }
 
+fn is_known(code: u8) -> bool {
+    matches!(code, ORIGIN..=ATOMIC_AGGREGATE) || KNOWN_OPTIONAL.contains(&code)
+}
+
 /// Flags, type and value of the next attribute.
 fn attribute<'a>(reader: &mut Reader<'a>) -> Option<(u8, u8, &'a [u8])> {
     let (flags, code) = (reader.u8()?, reader.u8()?);
@@ -129,7 +160,7 @@ const fn flags_fit(flags: u8, code: u8) -> bool {
         ORIGIN | AS_PATH | NEXT_HOP | LOCAL_PREF | ATOMIC_AGGREGATE => TRANSITIVE,
         MED | MP_REACH | MP_UNREACH => OPTIONAL,
         COMMUNITIES | LARGE_COMMUNITIES => OPTIONAL | TRANSITIVE,
-        _ => return true,
+        _ => return flags & OPTIONAL != 0,
     };
     flags & (OPTIONAL | TRANSITIVE) == wanted
 }
@@ -207,7 +238,7 @@ mod tests {
 
     #[test]
     fn errors_of_an_attribute_are_treated_as_a_withdrawal() {
-        let wrong: [&[u8]; 9] = [
+        let wrong: [&[u8]; 11] = [
             &[0x80, 4, 3, 0, 0, 1],
             &[0xc0, 8, 3, 1, 2, 3],
             &[0xc0, 8, 0],
@@ -215,6 +246,8 @@ mod tests {
             &[0x40, 5, 1, 1],
             &[0x40, 6, 1, 1],
             &[0xc0, 4, 4, 0, 0, 0, 1],
+            &[0x40, 8, 4, 1, 2, 3, 4],
+            &[0x40, 16, 8, 0, 2, 0, 1, 0, 0, 0, 1],
             &[0xc0, 8, 200, 1],
             &[0x80],
         ];
