@@ -67,14 +67,14 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Changes the peer's news, and says whether it is another now; of a peer that is no longer set there are none.
-    pub(super) fn tell(&self, change: impl FnOnce(&mut PeerNews)) -> bool {
+    /// Changes the peer's news; of a peer that is no longer set there are none.
+    pub(super) fn tell(&self, change: impl FnOnce(&mut PeerNews)) {
         self.news.send_if_modified(|all| {
             let entry = all.get_mut(&self.name).filter(|entry| entry.generation == self.generation);
             let Some(entry) = entry else { return false };
             let before = entry.clone();
             change(entry);
             before != *entry
-        })
+        });
     }
 }

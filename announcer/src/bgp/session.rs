@@ -144,6 +144,7 @@ impl Running {
         tracing::info!(peer, router = %self.task.peer.address, asn = session.asn, "the session is up");
         self.table.up(self.encoder(&session), &session);
         self.task.publisher.tell(|news| {
+            news.state = State::Established;
             news.sessions += 1;
             news.session = Some(session);
         });
@@ -169,11 +170,15 @@ impl Running {
     fn down(&mut self, reason: &Reason) {
         let (peer, router) = (&self.task.publisher.name, self.task.peer.address);
         self.table.down();
-        let told = self.task.publisher.tell(|news| {
+        let state = self.fsm.state();
+        let mut differs = false;
+        self.task.publisher.tell(|news| {
+            differs = news.session.is_some() || news.reason != *reason;
+            news.state = state;
             news.reason.clone_from(reason);
             news.session = None;
         });
-        if told {
+        if differs {
             tracing::info!(peer, %router, %reason, "there is no session");
         } else {
             tracing::debug!(peer, %router, %reason, "there is still no session");

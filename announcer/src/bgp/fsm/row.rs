@@ -38,8 +38,8 @@ pub(super) enum Do {
     Tell,
 }
 
-/// What an error does to a session that has a connection.
-const ERROR: &[Do] = &[Do::Notify, Do::Close, Do::Rest, Do::Tell];
+/// What an error does to a session that has a connection. To close it takes a while, which nobody should wait for.
+const ERROR: &[Do] = &[Do::Notify, Do::Tell, Do::Close, Do::Rest];
 /// What the end of a connection does to a session.
 const LOST: &[Do] = &[Do::Drop, Do::Rest, Do::Tell];
 
@@ -62,7 +62,7 @@ pub(super) const fn row(state: State, event: &Event) -> (State, &'static [Do]) {
         (Connect, E::Connected) => (OpenSent, &[Do::SendOpen]),
         (Connect | Active, _) => (Idle, LOST),
 
-        (OpenSent | OpenConfirm | Established, E::Stop(_)) => (Idle, &[Do::Notify, Do::Close, Do::Tell]),
+        (OpenSent | OpenConfirm | Established, E::Stop(_)) => (Idle, &[Do::Notify, Do::Tell, Do::Close]),
         (OpenSent | OpenConfirm | Established, E::Reset(_) | E::HoldExpired | E::Wrong(_)) => (Idle, ERROR),
         // Nothing answers a NOTIFICATION (section 6.4), not even one that comes unexpected.
         (OpenSent | OpenConfirm | Established, E::Notified(_)) => (Idle, LOST),

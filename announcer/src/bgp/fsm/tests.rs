@@ -159,7 +159,7 @@ fn an_open_is_waited_for_as_long_as_the_hold_time_and_not_for_ever() {
         let mut played = Played::new(Peer { hold_time: Duration::from_secs(hold_time), ..peer() });
         played.walk_to(State::OpenSent);
         let (passed, actions) = played.expire();
-        assert_eq!((passed.as_secs(), words(&actions).as_str()), (wait, "4/0 close down"));
+        assert_eq!((passed.as_secs(), words(&actions).as_str()), (wait, "4/0 down close"));
     }
 }
 
@@ -173,7 +173,7 @@ fn the_smaller_hold_time_counts_and_a_third_of_it_is_the_keepalive_time() {
     // The third would be at the end of the hold time, which comes first and ends it all.
     assert_eq!(
         sent,
-        [(10, "keepalive".to_owned()), (10, "keepalive".to_owned()), (10, "4/0 close down".to_owned())]
+        [(10, "keepalive".to_owned()), (10, "keepalive".to_owned()), (10, "4/0 down close".to_owned())]
     );
 }
 
@@ -222,15 +222,15 @@ fn an_open_from_somebody_else_is_refused() {
         words(&played.receive(&open.encode()))
     };
     assert_eq!(answer(&|_| {}, peer()), "keepalive");
-    assert_eq!(answer(&|open| open.asn = 64514, peer()), "2/2 close down");
-    assert_eq!(answer(&|open| open.hold_time = 2, peer()), "2/6 close down");
-    assert_eq!(answer(&|open| open.router_id = [0; 4].into(), peer()), "2/3 close down");
+    assert_eq!(answer(&|open| open.asn = 64514, peer()), "2/2 down close");
+    assert_eq!(answer(&|open| open.hold_time = 2, peer()), "2/6 down close");
+    assert_eq!(answer(&|open| open.router_id = [0; 4].into(), peer()), "2/3 down close");
     let internal = || Peer { remote_asn: RemoteAsn::Internal, ..peer() };
     let inside = |open: &mut Open| open.asn = 64512;
     assert_eq!(answer(&inside, internal()), "keepalive");
     let twin = |open: &mut Open| (open.asn, open.router_id) = (64512, peer().router_id);
-    assert_eq!(answer(&twin, internal()), "2/3 close down");
-    assert_eq!(answer(&inside, Peer { remote_asn: RemoteAsn::External, ..peer() }), "2/2 close down");
+    assert_eq!(answer(&twin, internal()), "2/3 down close");
+    assert_eq!(answer(&inside, Peer { remote_asn: RemoteAsn::External, ..peer() }), "2/2 down close");
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn a_router_without_a_family_of_ours_is_refused() {
             open[at + 3] = 25;
         }
     }
-    assert_eq!(words(&played.receive(&open)), "2/7 close down");
+    assert_eq!(words(&played.receive(&open)), "2/7 down close");
 }
 
 #[test]

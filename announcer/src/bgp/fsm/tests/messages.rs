@@ -32,20 +32,20 @@ fn wrong_messages_get_the_answer_of_the_rfc() {
         [&[0xff; 16][..], &length, &[kind], body].concat()
     };
     let cases: [(&str, Vec<u8>, &str); 10] = [
-        ("a marker with a zero", [&[0; 16][..], &[0, 19, 4]].concat(), "1/1 close down"),
-        ("a KEEPALIVE of 20 bytes", frame(4, &[0]), "1/2 close down"),
-        ("a message of 5000 bytes", frame(2, &[0; 4981]), "1/2 close down"),
-        ("type 9", frame(9, &[]), "1/3 close down"),
-        ("withdrawn routes beyond the end", frame(2, &[0, 9, 0, 0]), "3/1 close down"),
-        ("a prefix of 33 bits", frame(2, &[0, 2, 33, 0, 0, 0]), "3/10 close down"),
-        ("a well-known attribute that nobody knows", frame(2, &[0, 0, 0, 3, 0x40, 99, 0]), "3/2 close down"),
+        ("a marker with a zero", [&[0; 16][..], &[0, 19, 4]].concat(), "1/1 down close"),
+        ("a KEEPALIVE of 20 bytes", frame(4, &[0]), "1/2 down close"),
+        ("a message of 5000 bytes", frame(2, &[0; 4981]), "1/2 down close"),
+        ("type 9", frame(9, &[]), "1/3 down close"),
+        ("withdrawn routes beyond the end", frame(2, &[0, 9, 0, 0]), "3/1 down close"),
+        ("a prefix of 33 bits", frame(2, &[0, 2, 33, 0, 0, 0]), "3/10 down close"),
+        ("a well-known attribute that nobody knows", frame(2, &[0, 0, 0, 3, 0x40, 99, 0]), "3/2 down close"),
         (
             "MP_UNREACH_NLRI with half a prefix",
             frame(2, &[0, 0, 0, 8, 0x80, 15, 5, 0, 2, 1, 64, 1]),
-            "3/9 close down",
+            "3/9 down close",
         ),
         ("routes with a wrong MULTI_EXIT_DISC", frame(2, &[0, 0, 0, 4, 0x80, 4, 1, 0]), ""),
-        ("a second OPEN", router_open().encode(), "5/3 close down"),
+        ("a second OPEN", router_open().encode(), "5/3 down close"),
     ];
     for (name, bytes, expected) in cases {
         let done = Played::at(State::Established).receive(&bytes);
