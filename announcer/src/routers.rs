@@ -143,11 +143,9 @@ impl Routers {
         self.revision
     }
 
-    /// Takes leave. Routers that were asked to keep the routes while we restart do.
+    /// Takes leave. Routers that were asked to keep the routes while we restart do; whoever ends it for good looks the same.
     pub(crate) async fn stop(self) {
-        let keeps = self.orders.sessions.values().any(|session| session.peer.graceful_restart.is_some());
-        let how = if keeps { Stop::Restart } else { Stop::Withdraw };
-        tokio::join!(self.speaker.stop(how), self.dispatcher.stop());
+        tokio::join!(self.speaker.stop(Stop::Restart), self.dispatcher.stop());
     }
 }
 
