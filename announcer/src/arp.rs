@@ -95,6 +95,17 @@ impl ArpFrame {
             Self { destination, operation: Operation::Reply, sender, target: sender },
         ]
     }
+
+    /// Asks whether anybody has an address, without saying that we do (RFC 5227, section 2.1.1).
+    #[must_use]
+    pub fn probe(mac: Mac, address: Ipv4Addr) -> Self {
+        Self {
+            destination: Mac::BROADCAST,
+            operation: Operation::Request,
+            sender: (mac, Ipv4Addr::UNSPECIFIED),
+            target: (Mac::ZERO, address),
+        }
+    }
 }
 
 fn ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {

@@ -15,7 +15,9 @@
 //!   to yield to any claim would let every host on the segment take addresses away.
 //! - Any other node takes nothing new and **keeps answering** for what it owns, as long as the objects that it
 //!   knows allow it. It sends no gratuitous ARP: it does not claim, so two such nodes never make each other yield.
-//! - If such a node hears another one claim an address of its own, it **yields** it until it is healthy again.
+//! - If such a node hears another one claim an address of its own, it **yields** it until it is healthy again. It asks,
+//!   too, whether another one has them ([`crate::speaker`]), which only a healthy node answers: the claims may have been
+//!   lost while the segment was in two.
 //! - When it is healthy again, all nodes that lived when it fell silent are excused for a while, since it could
 //!   not hear them; and it claims anew what it owns.
 //!

@@ -159,6 +159,19 @@ impl NdpFrame {
             message: Message::Advertisement { solicited: false, overrides: true },
         }
     }
+
+    /// Asks whether anybody has an address, without saying that we do (RFC 4862, section 5.4.2).
+    #[must_use]
+    pub fn probe(mac: Mac, address: Ipv6Addr) -> Self {
+        let receiver = solicited_node(address);
+        Self {
+            destination: Mac::of_group(receiver),
+            sender: (mac, Ipv6Addr::UNSPECIFIED),
+            receiver,
+            target: address,
+            message: Message::Solicitation,
+        }
+    }
 }
 
 impl Message {

@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv6Addr},
+    ops::Bound::{Excluded, Unbounded},
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,9 @@ const BURST_INTERVAL: Duration = Duration::from_millis(1100);
 const BURST: u32 = 5;
 /// Between two later ones.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Between two questions of a node that may not claim.
+const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What one interface is to announce.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,6 +80,22 @@ impl Frame {
         match address {
             IpAddr::V4(v4) => ArpFrame::gratuitous(mac, v4).map(Self::Arp).to_vec(),
             IpAddr::V6(v6) => vec![Self::Ndp(NdpFrame::unsolicited(mac, v6))],
+        }
+    }
+
+    /// Asks whether another station has an address.
+    fn probe(mac: Mac, address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(v4) => Self::Arp(ArpFrame::probe(mac, v4)),
+            IpAddr::V6(v6) => Self::Ndp(NdpFrame::probe(mac, v6)),
+        }
+    }
+
+    /// Whether the sender has no address of the family, or does not say which.
+    fn is_anonymous(&self) -> bool {
+        match self {
+            Self::Arp(frame) => frame.sender.1.is_unspecified(),
+            Self::Ndp(frame) => frame.sender.1.is_unspecified(),
         }
     }
 
@@ -138,19 +158,31 @@ struct Schedule {
     next: Instant,
 }
 
+/// What a node that may not claim asks: whether another one has taken its addresses over meanwhile. The claims by which
+/// that was said may have been lost, as in a partition, and come again after a minute only. One address after the other,
+/// so that an API server that is away for all costs the segment a few frames a second; where one was taken over, all
+/// others are asked for at once.
+#[derive(Clone, Copy, Debug)]
+struct Probing {
+    next: Instant,
+    last: Option<IpAddr>,
+    all: bool,
+}
+
 /// The state of one interface.
 #[derive(Debug)]
 pub struct Speaker {
     mac: Mac,
     announced: Announced,
     schedules: BTreeMap<IpAddr, Schedule>,
+    probing: Option<Probing>,
 }
 
 impl Speaker {
     /// A silent one for an interface with this hardware address.
     #[must_use]
     pub fn new(mac: Mac) -> Self {
-        Self { mac, announced: Announced::default(), schedules: BTreeMap::new() }
+        Self { mac, announced: Announced::default(), schedules: BTreeMap::new(), probing: None }
     }
 
     /// Sets what is announced. New addresses are due at once; all are when claiming begins.
@@ -164,7 +196,18 @@ impl Speaker {
                 self.schedules.entry(*address).or_insert(Schedule { sent: 0, next: now });
             }
         }
+        self.set_probing(&announced, now);
         self.announced = announced;
+    }
+
+    fn set_probing(&mut self, announced: &Announced, now: Instant) {
+        if announced.claiming || announced.addresses.is_empty() {
+            self.probing = None;
+            return;
+        }
+        let gave_up = !announced.addresses.is_superset(&self.announced.addresses);
+        let probing = self.probing.get_or_insert(Probing { next: now, last: None, all: false });
+        probing.all |= gave_up;
     }
 
     /// What a frame means to us; `None` if nothing.
@@ -180,11 +223,15 @@ impl Speaker {
         if let Some(address) = frame.claimed().into_iter().find(ours) {
             return Some(Heard::Claim { address, by });
         }
+        if frame.is_anonymous() && !self.announced.claiming {
+            // It may be a probe of a node that may not claim either: neither must make the other yield.
+            return None;
+        }
         let asked = frame.question(self.mac).filter(|(address, _)| ours(address));
         asked.map(|(_, answer)| Heard::Question(answer))
     }
 
-    /// The frames due now by which addresses are claimed.
+    /// The frames due now by which addresses are claimed, or probed where they may not be claimed.
     pub fn due(&mut self, now: Instant) -> Vec<Frame> {
         let mut frames = Vec::new();
         for (address, schedule) in self.schedules.iter_mut().filter(|(_, s)| s.next <= now) {
@@ -192,13 +239,29 @@ impl Speaker {
             schedule.next = now + if schedule.sent < BURST { BURST_INTERVAL } else { REPEAT_INTERVAL };
             frames.extend(Frame::claims(self.mac, *address));
         }
+        frames.extend(self.probes(now).into_iter().map(|address| Frame::probe(self.mac, address)));
         frames
+    }
+
+    fn probes(&mut self, now: Instant) -> Vec<IpAddr> {
+        let addresses = &self.announced.addresses;
+        let Some(probing) = self.probing.as_mut().filter(|probing| probing.next <= now) else {
+            return Vec::new();
+        };
+        probing.next = now + PROBE_INTERVAL;
+        if std::mem::take(&mut probing.all) {
+            return addresses.iter().copied().collect();
+        }
+        let after = |last: &IpAddr| addresses.range((Excluded(*last), Unbounded)).next();
+        probing.last = probing.last.as_ref().and_then(after).or_else(|| addresses.first()).copied();
+        probing.last.into_iter().collect()
     }
 
     /// When [`Speaker::due`] has something next.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        self.schedules.values().map(|schedule| schedule.next).min()
+        let probe = self.probing.as_ref().map(|probing| probing.next);
+        self.schedules.values().map(|schedule| schedule.next).chain(probe).min()
     }
 }
 

@@ -343,7 +343,7 @@ async fn taking_over_moves_the_ipv6_neighbour_entries_of_a_real_kernel() {
 async fn who_wants_our_ipv6_address_for_itself_is_told() {
     let segment = Segment::new().await;
     let (responder, _news, metrics) = segment.responder();
-    responder.set(announced(&[VIP6], false));
+    responder.set(announced(&[VIP6], true));
     segment
         .shows(&segment.node, "maddress show dev eth0", |shown| shown.contains("ff02::1:ff00:200\n"))
         .await;

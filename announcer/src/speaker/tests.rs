@@ -145,7 +145,11 @@ fn without_health_it_answers_and_claims_nothing_and_with_it_claims_anew() {
     speaker.set(announced(false), start);
     assert!(speaker.receive(&question(Mac::BROADCAST, VIP).to_bytes()).is_some());
     assert!(speaker.receive(&question6(VIP6).to_bytes()).is_some());
-    assert_eq!(speaker.next_due(), None);
+    let asked = speaker.due(start + Duration::from_secs(60));
+    assert!(
+        !asked.is_empty() && asked.iter().all(Frame::is_anonymous),
+        "it asks, and says nothing: {asked:?}"
+    );
     let back = start + Duration::from_secs(70);
     speaker.set(announced(true), back);
     assert_eq!(times(&mut speaker, back, 2), [0, 1100]);
@@ -172,4 +176,53 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_node_that_may_not_claim_asks_for_one_address_after_the_other() {
+    let start = Instant::now();
+    let mut speaker = speaker(false, start);
+    let probe4 = Frame::Arp(ArpFrame::probe(OURS, VIP));
+    let probe6 = Frame::Ndp(NdpFrame::probe(OURS, VIP6));
+    for (millis, expected) in [(0, vec![probe4]), (100, vec![]), (250, vec![probe6]), (500, vec![probe4])] {
+        assert_eq!(speaker.due(start + Duration::from_millis(millis)), expected, "after {millis} ms");
+    }
+    assert_eq!(speaker.next_due(), Some(start + Duration::from_millis(750)));
+    // Once one was given up, all others are asked for.
+    let now = start + Duration::from_millis(600);
+    let third: IpAddr = Ipv4Addr::new(203, 0, 113, 201).into();
+    let more = Announced { addresses: [VIP.into(), third, VIP6.into()].into(), ..announced(false) };
+    speaker.set(more, now);
+    speaker.set(announced(false), now);
+    assert_eq!(speaker.due(start + Duration::from_millis(750)), [probe4, probe6]);
+    speaker.set(announced(true), now);
+    assert!(speaker.due(now + Duration::from_secs(1)).iter().all(|frame| ![probe4, probe6].contains(frame)));
+}
+
+#[test]
+fn only_who_may_claim_answers_a_probe() {
+    for (claiming, answers) in [(true, true), (false, false)] {
+        let speaker = speaker(claiming, Instant::now());
+        for probe in [Frame::Arp(ArpFrame::probe(OTHER, VIP)), Frame::Ndp(NdpFrame::probe(OTHER, VIP6))] {
+            let heard = speaker.receive(&probe.to_bytes());
+            assert_eq!(matches!(heard, Some(Heard::Question(_))), answers, "{probe:?}");
+        }
+    }
+}
+
+#[test]
+fn the_answer_to_a_probe_is_a_claim() {
+    let now = Instant::now();
+    let mut asking = speaker(false, now);
+    let mut owner = Speaker::new(OTHER);
+    owner.set(announced(true), now);
+    let mut asked = Vec::new();
+    for tick in 0..2 {
+        for probe in asking.due(now + PROBE_INTERVAL * tick) {
+            let Some(Heard::Question(answer)) = owner.receive(&probe.to_bytes()) else { panic!("{probe:?}") };
+            asked.push(asking.receive(&answer.to_bytes()));
+        }
+    }
+    let claim = |address: IpAddr| Some(Heard::Claim { address, by: OTHER });
+    assert_eq!(asked, [claim(VIP.into()), claim(VIP6.into())]);
 }
