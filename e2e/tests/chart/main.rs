@@ -3,6 +3,8 @@
 // A test may panic.
 #![allow(clippy::unwrap_used)]
 
+mod monitoring;
+
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::LazyLock;
@@ -68,8 +70,13 @@ fn every_part_is_there_alone_and_not_when_it_is_off() {
         let sets: Vec<String> =
             SWITCHES.iter().enumerate().map(|(i, name)| format!("{name}.enabled={}", on(i))).collect();
         let arguments: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
-        let expected: BTreeSet<String> =
+        let mut expected: BTreeSet<String> =
             (0..SWITCHES.len()).filter(|i| on(*i)).flat_map(|i| parts(SWITCHES[i])).collect();
+        // What `helm test` makes: a Pod that looks at whatever program is there.
+        if on(1) || on(2) || on(3) {
+            let kinds = ["ServiceAccount", "Role", "RoleBinding", "Pod"];
+            expected.extend(kinds.map(|kind| format!("{kind} penstock-test")));
+        }
         assert_eq!(named(&rendered(&arguments)), expected, "{sets:?}");
     }
 }
@@ -246,6 +253,7 @@ fn announcer_and_node_speak_to_each_other_where_both_are() {
 fn only_the_operators_account_gets_the_annotations_that_give_it_a_role() {
     let accounts = |objects: &[Value]| -> Vec<(String, Value)> {
         let all = objects.iter().filter(|object| object["kind"] == "ServiceAccount");
+        let all = all.filter(|object| object["metadata"]["annotations"]["helm.sh/hook"].is_null());
         let named = all.map(|o| (o["metadata"]["name"].to_string(), o["metadata"]["annotations"].clone()));
         named.filter(|(_, annotations)| !annotations.is_null()).collect()
     };
@@ -343,4 +351,47 @@ fn values_reach_the_programs() {
     let objects = rendered(&[]);
     let operator = &pod(&objects, "Deployment", "penstock-operator")["containers"][0];
     assert_eq!(domain(operator).as_deref(), Some("cluster.local"), "as in most clusters");
+}
+
+#[test]
+fn helm_test_asks_for_what_is_installed_and_can_do_nothing_else() {
+    let objects = rendered(&["--set=announcer.enabled=false", "--show-only=templates/test.yaml"]);
+    for object in &objects {
+        assert_eq!(object["metadata"]["annotations"]["helm.sh/hook"], "test", "{object}");
+    }
+    let pod = &find(&objects, "Pod", "penstock-test")["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(container["command"], serde_json::json!(["penstock-operator", "verify"]));
+    assert_eq!(container["args"], serde_json::json!(["operator", "node"]));
+    assert_eq!(container["securityContext"]["capabilities"], serde_json::json!({"drop": ["ALL"]}));
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    let list = BTreeSet::from(["list".to_owned()]);
+    let expected =
+        ["/pods", "coordination.k8s.io/leases"].map(|what| (what.into(), list.clone(), Value::Null));
+    assert_eq!(rights(&objects), expected);
+}
+
+#[test]
+fn the_operators_network_policy_closes_what_is_not_named() {
+    assert!(rendered(&[]).iter().all(|object| object["kind"] != "NetworkPolicy"));
+    let objects = rendered(&[
+        "--set=networkPolicy.enabled=true",
+        "--set=networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus",
+        "--set=networkPolicy.extraEgress[0].ports[0].port=4318",
+    ]);
+    let [policy] = &objects.iter().filter(|object| object["kind"] == "NetworkPolicy").collect::<Vec<_>>()[..]
+    else {
+        panic!("there is not one NetworkPolicy");
+    };
+    let spec = &policy["spec"];
+    assert_eq!(spec["policyTypes"], serde_json::json!(["Ingress", "Egress"]));
+    let deployment = find(&objects, "Deployment", "penstock-operator");
+    assert_eq!(spec["podSelector"], deployment["spec"]["selector"]);
+    let ports = |rule: &Value| -> Vec<Value> {
+        rule["ports"].as_array().unwrap().iter().map(|port| port["port"].clone()).collect()
+    };
+    assert_eq!(ports(&spec["ingress"][0]), [9780]);
+    assert_eq!(spec["ingress"][0]["from"][0]["podSelector"]["matchLabels"]["app"], "prometheus");
+    let out: Vec<Value> = spec["egress"].as_array().unwrap().iter().flat_map(ports).collect();
+    assert_eq!(out, [53, 53, 443, 6443, 4318]);
 }
