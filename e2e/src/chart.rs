@@ -76,6 +76,16 @@ impl Chart {
         Ok(upgrade)
     }
 
+    /// The command that asks whether what is installed is at work, `helm test`.
+    ///
+    /// # Errors
+    /// When helm's directories cannot be made.
+    pub fn test(&self, kubeconfig: &Path) -> Result<Command> {
+        let mut test = self.helm(&["test", RELEASE, "--namespace", NAMESPACE, "--timeout=100s"])?;
+        test.env("KUBECONFIG", kubeconfig);
+        Ok(test)
+    }
+
     /// helm with directories of its own: it does not see, and does not change, what a user of this machine has set up.
     fn helm(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(&self.helm);

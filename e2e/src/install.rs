@@ -86,6 +86,21 @@ async fn upgrade(cluster: &Cluster, values: &Value) -> Result<()> {
     Ok(())
 }
 
+/// Asks `helm test` whether what is installed is at work.
+///
+/// # Errors
+/// When it is not, with what the test's Pod said.
+pub async fn test(cluster: &Cluster) -> Result<()> {
+    let command = Chart::new(cluster.tools()).test(&cluster.kubeconfig())?;
+    let output = output(command).await.context("run helm")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let log = ["logs", "penstock-test", "--namespace", NAMESPACE];
+    let log = cluster.kubectl(&log).await.unwrap_or_else(|error| error.to_string());
+    bail!("helm test failed: {}\n{log}", String::from_utf8_lossy(&output.stderr).trim())
+}
+
 /// What there is to see of an installation that failed.
 async fn state(cluster: &Cluster) -> String {
     let pods = ["get", "pods", "--namespace", NAMESPACE, "--output", "wide"];

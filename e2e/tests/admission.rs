@@ -1,5 +1,5 @@
 //! The chart's admission policies on a real API server: each refuses what it should, which went through before, and
-//! nothing else.
+//! nothing else. And the manifests of its examples, which it takes.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 
@@ -218,5 +218,25 @@ async fn where_external_ips_may_lie() -> Result<()> {
     let mut new = service("new", None, None);
     new.spec.as_mut().unwrap().external_ips = Some(vec!["198.51.100.3".into()]);
     ensure!(!verdict(api.create(&PostParams::default(), &new).await, "penstock-external-ips")?, "a new one");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_api_server_takes_the_manifests_of_the_examples() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let control_plane = ControlPlane::start_on_loopback(dir.path()).await?;
+    let chart = Chart::new(control_plane.tools());
+    apply(&control_plane, &chart.render(&["--show-only", "templates/crds.yaml"])?)?;
+    control_plane.run_kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
+    control_plane.run_kubectl(&["create", "namespace", NAMESPACE])?;
+    let mut taken = 0;
+    for entry in fs::read_dir(chart.directory().join("examples"))? {
+        let path = entry?.path().display().to_string();
+        if !path.contains("values-") {
+            control_plane.run_kubectl(&["apply", "--dry-run=server", "-f", &path])?;
+            taken += 1;
+        }
+    }
+    ensure!(taken == 5, "{taken} manifests");
     Ok(())
 }

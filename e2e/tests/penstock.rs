@@ -153,6 +153,17 @@ async fn every_service_of_the_seed_answers() -> Result<()> {
     all_flows_answer(&cluster).await
 }
 
+/// As a user asks after an installation. What the test makes is gone when it has passed.
+#[tokio::test]
+async fn helm_test_finds_everything_at_work() -> Result<()> {
+    let (cluster, _guard) = cluster().await?;
+    penstock_e2e::install::test(&cluster).await?;
+    let left = ["get", "pods,roles,serviceaccounts", "--namespace", NAMESPACE, "--output", "name"];
+    let left = cluster.kubectl(&left).await?;
+    ensure!(!left.contains("penstock-test"), "the test left something: {left}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn deleting_a_service_frees_its_address_everywhere() -> Result<()> {
     let (cluster, _guard) = cluster().await?;

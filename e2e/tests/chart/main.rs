@@ -3,6 +3,7 @@
 // A test may panic.
 #![allow(clippy::unwrap_used)]
 
+mod examples;
 mod monitoring;
 
 use std::collections::BTreeSet;
