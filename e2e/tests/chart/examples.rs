@@ -85,6 +85,11 @@ fn helm_takes_each_and_what_it_names_is_there() {
         let files = named_files(&text);
         let manifests: Vec<_> = files.iter().filter(|file| file.extension().unwrap() == "yaml").collect();
         assert_eq!(manifests.len(), 1, "{name} says what to apply next");
+        let line = format!("| `values-{name}.yaml`");
+        let listed =
+            include_str!("../../../docs/install.md").lines().find(|text| text.starts_with(&line)).unwrap();
+        let manifest = manifests[0].file_name().unwrap().to_str().unwrap();
+        assert!(listed.ends_with(&format!("| `{manifest}` |")), "{listed}");
         for file in &files {
             assert!(file.is_file(), "{name}: {}", file.display());
         }

@@ -75,6 +75,10 @@ fn every_alert_says_what_it_means_and_what_to_do_about_a_metric_that_is_there() 
         assert!(["warning", "critical"].contains(&alert["labels"]["severity"].as_str().unwrap()), "{name}");
         assert!(names.insert(name), "{name} is there twice");
     }
+    let document = include_str!("../../../docs/install.md");
+    let listed = document.lines().filter_map(|line| line.strip_prefix("| `Penstock")?.split_once('`'));
+    let listed: BTreeSet<String> = listed.map(|(name, _)| format!("Penstock{name}")).collect();
+    assert_eq!(listed, names.into_iter().map(str::to_owned).collect(), "docs/install.md");
     let objects = rendered(&[on, "--set=announcer.enabled=false", "--set=node.enabled=false"]);
     let groups = &find(&objects, "PrometheusRule", "penstock")["spec"]["groups"];
     assert_eq!(groups.as_array().unwrap().len(), 1, "alerts of what is not installed");
