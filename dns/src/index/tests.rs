@@ -1,0 +1,3 @@
+mod fixture;
+mod property;
+mod rows;
