@@ -137,10 +137,12 @@ impl Listeners {
         Ok(())
     }
 
-    /// Where the first address is answered.
+    /// Where is answered, each once.
     #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.udp.first().and_then(|socket| socket.local_addr().ok())
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let mut all: Vec<_> = self.udp.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        all.dedup();
+        all
     }
 
     /// Answers until the token is cancelled.

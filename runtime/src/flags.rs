@@ -12,7 +12,7 @@ pub struct ProcessFlags {
     pub namespace: String,
 
     /// Address and port of /metrics, /healthz and /readyz [default: loopback, and a port of each program's own:
-    /// operator 9780, announcer 9781, node agent 9782]
+    /// operator 9780, announcer 9781, node agent 9782, DNS server 9783]
     #[arg(long)]
     http_address: Option<SocketAddr>,
 

@@ -52,7 +52,7 @@ impl Running {
     async fn with(index: RecordIndex, upstreams: &Upstreams) -> Self {
         let resolver = Resolver::new(SharedIndex::new(index), Forwarder::new(upstreams).unwrap());
         let listeners = Listeners::bind(&[(Ipv4Addr::LOCALHOST, 0).into()], 2).unwrap();
-        let (address, stop) = (listeners.address().unwrap(), CancellationToken::new());
+        let (address, stop) = (listeners.addresses()[0], CancellationToken::new());
         let service = Service { resolver, metrics: Metrics::default() };
         tokio::spawn(listeners.serve(service, stop.clone()));
         Self { address, _stop: stop.drop_guard() }
