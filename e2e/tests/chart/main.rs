@@ -248,6 +248,9 @@ fn announcer_and_node_speak_to_each_other_where_both_are() {
     );
     assert!(!speaks("node.enabled=false", "penstock-announcer"));
     assert!(!speaks("announcer.enabled=false", "penstock-node"));
+    for daemon in ["penstock-announcer", "penstock-node"] {
+        assert!(!speaks("announcer.waitForRules=false", daemon), "{daemon}");
+    }
 }
 
 #[test]
