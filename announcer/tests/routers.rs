@@ -183,7 +183,10 @@ impl Site {
     }
 
     async fn routed(&self, prefix: &str, wanted: &[&str]) {
-        let holds = || wanted.iter().all(|text| self.route(prefix).contains(text));
+        let holds = || {
+            let route = self.route(prefix);
+            route.contains(prefix) && wanted.iter().all(|text| route.contains(text))
+        };
         self.wait_for(&format!("{prefix} at the router with {wanted:?}"), || self.route(prefix), holds).await;
     }
 
