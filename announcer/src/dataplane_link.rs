@@ -32,13 +32,15 @@ pub struct DataplaneLinkError {
 
 /// Told when a word is carried out. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct Done(#[allow(dead_code)] /* only its end is of interest */ Arc<oneshot::Sender<()>>);
+pub struct Done {
+    _end: Arc<oneshot::Sender<()>>,
+}
 
 impl Done {
     /// Tells by being dropped.
     #[must_use]
     pub fn new(done: oneshot::Sender<()>) -> Self {
-        Self(Arc::new(done))
+        Self { _end: Arc::new(done) }
     }
 }
 
