@@ -375,6 +375,8 @@ fn routers_know_what_the_node_announces() {
 
         // With the API server away nothing is withdrawn; a stopping announcer says goodbye.
         site.control_plane.take();
+        let log = || std::fs::read_to_string(dir.join("n1.log")).unwrap();
+        site.wait_for("the Lease lapsed", log, || log().contains("our Lease is not renewed")).await;
         site.routed("203.0.113.192/28", &[]).await;
         announcer.stop();
         site.not_routed("203.0.113.192/28").await;
