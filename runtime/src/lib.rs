@@ -1,4 +1,4 @@
-//! What every Penstock process does: flags, logs, spans, signals, health and metrics endpoints, watches, events.
+//! What every Penstock process does: flags, logs, spans, signals, health and metrics endpoints, watches, events, state.
 
 mod client;
 mod events;
@@ -9,6 +9,7 @@ mod logging;
 mod optional_watch;
 mod shutdown;
 mod spans;
+mod state_file;
 mod trim;
 mod watch;
 
@@ -21,5 +22,6 @@ pub use logging::{LogFormat, LoggingError, init as init_telemetry};
 pub use optional_watch::optional_updates;
 pub use shutdown::{ShutdownError, on_signal as shutdown_on_signal};
 pub use spans::{SpansError, TelemetryGuard};
+pub use state_file::{StateFile, StateFileError, Unreadable, WriteSchedule, decode_state, encode_state};
 pub use trim::trim_metadata;
 pub use watch::{Piece, Update, pieces, readable_updates, updates, watch};

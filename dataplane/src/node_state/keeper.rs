@@ -1,20 +1,12 @@
 //! The task that writes the file, beside the one that programs.
 
-use std::{future::pending, time::Duration};
-
 use jiff::Timestamp;
 use penstock_model::Change;
-use tokio::{
-    sync::mpsc::UnboundedReceiver,
-    task::spawn_blocking,
-    time::{Instant, sleep_until},
-};
+use penstock_runtime::WriteSchedule;
+use tokio::{sync::mpsc::UnboundedReceiver, task::spawn_blocking, time::Instant};
 
 use super::{NodeState, StateFile};
 use crate::freed_memory;
-
-/// Writing costs what all Services cost: at most once in this time.
-const PAUSE: Duration = Duration::from_secs(60);
 
 /// What was programmed.
 #[derive(Debug)]
@@ -25,28 +17,9 @@ pub(crate) enum Record {
     Some(Vec<Change>),
 }
 
-/// When the file is to be written. Pure.
-#[derive(Clone, Copy, Debug, Default)]
-struct Schedule {
-    last: Option<Instant>,
-    due: Option<Instant>,
-}
-
-impl Schedule {
-    fn changed(&mut self, now: Instant) {
-        let soonest = self.last.map_or(now, |last| last + PAUSE);
-        self.due.get_or_insert(soonest.max(now));
-    }
-
-    /// Also if that failed: a disk that is full is so for a while.
-    fn written(&mut self, now: Instant) {
-        *self = Self { last: Some(now), due: None };
-    }
-}
-
 /// Keeps the file as the records say, until there are no more; then it is written once more if need be.
 pub(crate) async fn keep(mut file: StateFile, mut records: UnboundedReceiver<Record>) {
-    let (mut state, mut schedule, mut works) = (NodeState::default(), Schedule::default(), true);
+    let (mut state, mut schedule, mut works) = (NodeState::default(), WriteSchedule::default(), true);
     loop {
         tokio::select! {
             record = records.recv() => match record {
@@ -56,13 +29,13 @@ pub(crate) async fn keep(mut file: StateFile, mut records: UnboundedReceiver<Rec
                 }
                 None => break,
             },
-            () = at(schedule.due) => {
+            () = schedule.wait() => {
                 (file, state, works) = write(file, state, works).await;
                 schedule.written(Instant::now());
             }
         }
     }
-    if schedule.due.is_some() {
+    if schedule.is_due() {
         write(file, state, works).await;
     }
 }
@@ -74,13 +47,6 @@ fn take(state: &mut NodeState, record: Record) {
             state.apply(all);
         }
         Record::Some(changes) => state.apply(changes),
-    }
-}
-
-async fn at(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => pending().await,
     }
 }
 
@@ -104,26 +70,4 @@ async fn write(file: StateFile, state: NodeState, worked: bool) -> (StateFile, N
         _ => {}
     }
     (file, state, works)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_file_is_written_at_most_once_a_minute_and_only_after_a_change() {
-        let (mut schedule, start) = (Schedule::default(), Instant::now());
-        let second = |n| start + Duration::from_secs(n);
-        assert_eq!(schedule.due, None);
-        schedule.changed(second(1));
-        assert_eq!(schedule.due, Some(second(1)));
-        schedule.written(second(2));
-        assert_eq!(schedule.due, None);
-        schedule.changed(second(3));
-        schedule.changed(second(50));
-        assert_eq!(schedule.due, Some(second(62)));
-        schedule.written(second(62));
-        schedule.changed(second(500));
-        assert_eq!(schedule.due, Some(second(500)));
-    }
 }

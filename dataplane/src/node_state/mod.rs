@@ -1,19 +1,19 @@
 //! What the node agent knew last, on disk: a node that starts while the API server is away, after a power cut say, would
 //! have no rules otherwise.
 //!
-//! [`NodeState`] is the value and its encoding (pure), [`StateFile`] the file, [`Recorded`] a backend that hands what
+//! [`NodeState`] is the value (pure), [`StateFile`] the file, [`Recorded`] a backend that hands what
 //! it programmed to a task that writes, and a [`Fallback`] is for when the API server is away.
 //!
 //! Health checks are not kept: nobody has confirmed that the endpoints on this node are still there, and balancers that
 //! get no answer go elsewhere.
 
-mod encoding;
+mod content;
 mod file;
 mod keeper;
 mod recorded;
 mod start;
 
-pub use encoding::{NodeState, Unreadable};
-pub use file::{StateFile, StateFileError};
+pub use content::NodeState;
+pub use file::StateFile;
 pub use recorded::Recorded;
 pub use start::{Fallback, PATIENCE};
