@@ -60,9 +60,13 @@ where
     let stream = pieces(api, config, |object: &mut K| trim_metadata(object.meta_mut()), key);
     let mut stream = std::pin::pin!(stream);
     while let Some(piece) = stream.next().await {
-        take(&mut index.write(), rules, &piece);
-        if !ready.is_ready() && index.read().is_synced() {
+        let changed = take(&mut index.write(), rules, &piece);
+        let complete = !ready.is_ready() && index.read().is_synced();
+        if complete {
             ready.set_ready();
+        }
+        if changed || complete {
+            index.note_change();
         }
     }
 }
@@ -71,7 +75,8 @@ fn key<K: Resource>(object: &K) -> ObjectKey {
     ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any())
 }
 
-fn take<K: Resource>(index: &mut RecordIndex, rules: &Rules<K>, piece: &Piece<K, ObjectKey>) {
+/// Returns whether a record may differ now.
+fn take<K: Resource>(index: &mut RecordIndex, rules: &Rules<K>, piece: &Piece<K, ObjectKey>) -> bool {
     let changed = match piece {
         Piece::Apply(object) => (rules.apply)(index, object),
         Piece::Delete(object) => (rules.delete)(index, &key(object)),
@@ -80,6 +85,7 @@ fn take<K: Resource>(index: &mut RecordIndex, rules: &Rules<K>, piece: &Piece<K,
     if changed {
         index.changed_at(now());
     }
+    changed
 }
 
 /// Seconds since the epoch, as a serial.

@@ -11,6 +11,7 @@ mod request;
 mod reverse;
 mod service;
 mod slice;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod zone;
@@ -27,6 +28,7 @@ use penstock_model::ObjectKey;
 
 pub use answer::{Answer, Outcome};
 pub use pods::PodNames;
+pub use snapshot::Snapshot;
 pub use zone::{Zones, ZonesError};
 
 use address_set::AddressSet;
@@ -64,9 +66,9 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct RecordIndex {
     config: RecordConfig,
-    services: HashMap<Arc<ObjectKey>, ServiceRecord>,
+    services: HashMap<Arc<ObjectKey>, Arc<ServiceRecord>>,
     cluster_ips: AddressSet,
-    slices: HashMap<Arc<ObjectKey>, SliceRecord>,
+    slices: HashMap<Arc<ObjectKey>, Arc<SliceRecord>>,
     /// The keys of a Service's slices, in order.
     by_service: HashMap<Arc<ObjectKey>, BTreeSet<Arc<ObjectKey>>>,
     endpoint_ips: AddressSet,
@@ -111,14 +113,17 @@ impl RecordIndex {
     pub fn apply_service(&mut self, object: &core::Service) -> bool {
         let key = ObjectKey::of(&object.metadata);
         let record = ServiceRecord::from_object(object);
-        if self.services.get(&key) == Some(&record) {
+        if self.services.get(&key).is_some_and(|known| **known == record) {
             return false;
         }
         self.delete_service(&key);
-        let key = Arc::new(key);
+        self.insert_service(Arc::new(key), Arc::new(record));
+        true
+    }
+
+    fn insert_service(&mut self, key: Arc<ObjectKey>, record: Arc<ServiceRecord>) {
         self.cluster_ips.add(record.cluster_ips(), &key);
         self.services.insert(key, record);
-        true
     }
 
     /// Forgets a Service; returns whether it was known.
@@ -132,7 +137,7 @@ impl RecordIndex {
     pub fn apply_slice(&mut self, object: &discovery::EndpointSlice) -> bool {
         let key = ObjectKey::of(&object.metadata);
         let record = SliceRecord::from_object(object);
-        if self.slices.get(&key) == record.as_ref() {
+        if self.slices.get(&key).map(AsRef::as_ref) == record.as_ref() {
             return false;
         }
         self.delete_slice(&key);
@@ -148,7 +153,7 @@ impl RecordIndex {
         }
         self.by_service.entry(Arc::clone(&record.service)).or_default().insert(Arc::clone(&key));
         self.endpoint_ips.add(record.addresses(), &key);
-        self.slices.insert(key, record);
+        self.slices.insert(key, Arc::new(record));
     }
 
     /// Forgets a slice; returns whether it was known.
@@ -210,7 +215,12 @@ impl RecordIndex {
     }
 
     fn slices_of(&self, service: &ObjectKey) -> impl Iterator<Item = &SliceRecord> {
-        self.by_service.get(service).into_iter().flatten().filter_map(|key| self.slices.get(key))
+        self.by_service
+            .get(service)
+            .into_iter()
+            .flatten()
+            .filter_map(|key| self.slices.get(key))
+            .map(AsRef::as_ref)
     }
 
     /// The domain that names of addresses lie in.

@@ -18,9 +18,11 @@ use penstock_dns::{
     metrics::Metrics,
     resolver::{Resolver, SharedIndex},
     server::{Listeners, Service},
-    web,
+    state, web,
 };
-use penstock_runtime::{ProcessFlags, Readiness, Telemetry, init_telemetry, report_exit, shutdown_on_signal};
+use penstock_runtime::{
+    ProcessFlags, Readiness, StateFile, Telemetry, init_telemetry, report_exit, shutdown_on_signal,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Questions are answered after this time, whether all objects were seen or not: other names need none of them.
@@ -46,6 +48,10 @@ struct Flags {
     /// Address of this server's own Pod, by which it finds the Service that it is behind (may be repeated).
     #[arg(long = "own-address", env = "POD_IPS", value_delimiter = ',', value_name = "ADDRESS")]
     own_addresses: Vec<IpAddr>,
+
+    /// File in which what is known is kept over a restart, for when the API server is away then; nowhere by default.
+    #[arg(long, value_name = "FILE")]
+    state_file: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -66,6 +72,8 @@ async fn execute(flags: Flags) -> Result<()> {
     let (pod_names, readiness) = (records.pod_names, telemetry.readiness.clone());
     let synced = Readiness::default();
     let index = SharedIndex::new(RecordIndex::new(records));
+    let file = flags.state_file.map(|path| StateFile::new(&path, state::FORMAT));
+    file.as_ref().inspect(|file| state::restore(file, &index));
     let listeners = Listeners::bind(&flags.listen, available_parallelism().map_or(1, Into::into))?;
     let service = Service { resolver: Resolver::new(index.clone(), forwarder), metrics };
     let ended = CancellationToken::new();
@@ -78,8 +86,14 @@ async fn execute(flags: Flags) -> Result<()> {
         Ok::<(), anyhow::Error>(())
     };
     let web = web::serve(telemetry, flags.process.http_address(9783), ended.clone());
+    let kept = async {
+        if let Some(file) = file {
+            state::keep(file, index.clone(), synced.clone(), ended.clone()).await;
+        }
+        Ok(())
+    };
     tokio::select! {
-        done = async { tokio::try_join!(work, async { Ok(web.await?) }) } => done.map(|_| ()),
+        done = async { tokio::try_join!(work, async { Ok(web.await?) }, kept) } => done.map(|_| ()),
         () = cluster::follow(client, index.clone(), pod_names, synced.clone()) => Ok(()),
     }
 }

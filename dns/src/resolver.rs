@@ -10,6 +10,8 @@ use hickory_proto::{
     rr::{Name, RData, Record, RecordType, rdata::HINFO},
 };
 
+use tokio::sync::Notify;
+
 use crate::{
     forwarder::Forwarder,
     index::{Answer, Outcome, RecordIndex},
@@ -23,23 +25,36 @@ const ANY_TTL: u32 = 8482;
 
 /// The index, which watches write and all sockets read.
 #[derive(Clone, Debug)]
-pub struct SharedIndex(Arc<RwLock<RecordIndex>>);
+pub struct SharedIndex {
+    index: Arc<RwLock<RecordIndex>>,
+    changes: Arc<Notify>,
+}
 
 impl SharedIndex {
     /// Shares an index.
     #[must_use]
     pub fn new(index: RecordIndex) -> Self {
-        Self(Arc::new(RwLock::new(index)))
+        Self { index: Arc::new(RwLock::new(index)), changes: Arc::default() }
     }
 
     /// For an answer.
     pub fn read(&self) -> RwLockReadGuard<'_, RecordIndex> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that something is otherwise than it was.
+    pub fn note_change(&self) {
+        self.changes.notify_one();
+    }
+
+    /// Waits for the next change, or for none if one was noted since this was waited for last. For one who waits.
+    pub async fn changed(&self) {
+        self.changes.notified().await;
     }
 
     /// For a change; answers wait for it.
     pub fn write(&self) -> RwLockWriteGuard<'_, RecordIndex> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

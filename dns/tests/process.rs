@@ -58,6 +58,8 @@ impl Process {
         let child = Command::new(env!("CARGO_BIN_EXE_penstock-dns"))
             .args(["--listen", "127.0.0.1:0", "--http-address", &http.to_string(), "--config"])
             .arg(config)
+            .arg("--state-file")
+            .arg(dir.join("dns.state"))
             .env("KUBECONFIG", kubeconfig)
             .stderr(File::create(&log).unwrap())
             .spawn();
@@ -127,7 +129,8 @@ async fn a_process_answers_what_the_api_server_has_and_goes_on_without_it() {
     let kubectl = |args: &[&str]| control_plane.run_kubectl(args).unwrap();
     kubectl(&["apply", "-f", &objects.display().to_string()]);
     let ip = kubectl(&["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"]);
-    let mut process = Process::start(dir.path(), &control_plane.kubeconfig());
+    let kubeconfig = control_plane.kubeconfig();
+    let mut process = Process::start(dir.path(), &kubeconfig);
     let server = process.address();
 
     assert_eq!(ask(server, "web.default.svc.cluster.local.", RecordType::A).1, [ip.trim()]);
@@ -154,4 +157,12 @@ async fn a_process_answers_what_the_api_server_has_and_goes_on_without_it() {
     until("it is no longer ready", || process.http("/ready").contains("503").then_some(()));
     assert_eq!(ask(server, "peers.default.svc.cluster.local.", RecordType::A).1, ["172.0.0.2"]);
     assert!(process.child.wait().unwrap().success());
+
+    // What was known last is answered after a restart without the API server, and what was not may exist.
+    let process = Process::start(dir.path(), &kubeconfig);
+    let server = process.address();
+    assert_eq!(ask(server, "peers.default.svc.cluster.local.", RecordType::A).1, ["172.0.0.2"]);
+    let (code, data) = ask(server, "web.default.svc.cluster.local.", RecordType::A);
+    assert!(data.is_empty() && code.contains("Server Failure"), "{code}");
+    assert!(process.http("/ready").contains("503"));
 }

@@ -22,7 +22,7 @@ pub enum PodNames {
 /// The Pods' addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Pods {
-    all: HashMap<Arc<ObjectKey>, Box<[IpAddr]>>,
+    all: HashMap<Arc<ObjectKey>, Arc<[IpAddr]>>,
     by_address: AddressSet,
 }
 
@@ -35,17 +35,24 @@ impl Pods {
         }
         self.delete(&key);
         if let Some(addresses) = addresses {
-            let key = Arc::new(key);
-            self.by_address.add(addresses.iter().copied(), &key);
-            self.all.insert(key, addresses);
+            self.insert(Arc::new(key), addresses);
         }
         true
+    }
+
+    pub(crate) fn insert(&mut self, key: Arc<ObjectKey>, addresses: Arc<[IpAddr]>) {
+        self.by_address.add(addresses.iter().copied(), &key);
+        self.all.insert(key, addresses);
     }
 
     pub(crate) fn delete(&mut self, key: &ObjectKey) -> bool {
         let Some((key, addresses)) = self.all.remove_entry(key) else { return false };
         self.by_address.remove(addresses.iter().copied(), &key);
         true
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Arc<ObjectKey>, &Arc<[IpAddr]>)> {
+        self.all.iter()
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &ObjectKey> {
@@ -59,7 +66,7 @@ impl Pods {
 }
 
 /// `None` for a Pod that is about to go or has ended, whose address may already be another's.
-fn addresses(object: &core::Pod) -> Option<Box<[IpAddr]>> {
+fn addresses(object: &core::Pod) -> Option<Arc<[IpAddr]>> {
     const ENDED: [&str; 3] = ["Succeeded", "Failed", "Unknown"];
     let status = object.status.as_ref();
     let ended = status.and_then(|s| s.phase.as_deref()).is_some_and(|phase| ENDED.contains(&phase));

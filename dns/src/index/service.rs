@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use hickory_proto::rr::Name;
 use k8s_openapi::api::core::v1 as core;
 use penstock_model::{Protocol, parse_ip};
+use serde::{Deserialize, Serialize};
 
 /// A port with a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecordPort {
     /// Empty where it has none.
     pub(crate) name: Box<str>,
@@ -39,7 +40,7 @@ impl RecordPort {
 }
 
 /// Where a Service's name leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ServiceKind {
     /// To its own addresses.
     ClusterIps(Box<[IpAddr]>),
@@ -50,7 +51,7 @@ pub(crate) enum ServiceKind {
 }
 
 /// A Service, as far as names go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ServiceRecord {
     pub(crate) kind: ServiceKind,
     pub(crate) ports: Box<[RecordPort]>,

@@ -4,6 +4,7 @@ use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::discovery::v1 as discovery;
 use penstock_model::{ObjectKey, parse_ip};
+use serde::{Deserialize, Serialize};
 
 use super::service::RecordPort;
 
@@ -11,7 +12,7 @@ use super::service::RecordPort;
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 /// The ready endpoints of a slice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SliceRecord {
     pub(crate) service: Arc<ObjectKey>,
     pub(crate) ports: Box<[RecordPort]>,
@@ -19,7 +20,7 @@ pub(crate) struct SliceRecord {
 }
 
 /// An address of an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EndpointRecord {
     pub(crate) ip: IpAddr,
     hostname: Option<Box<str>>,

@@ -1,3 +1,4 @@
 mod fixture;
+mod kept;
 mod property;
 mod rows;

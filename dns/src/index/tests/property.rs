@@ -145,4 +145,29 @@ proptest! {
         prop_assert!(lived.services.is_empty() && lived.slices.is_empty() && lived.by_service.is_empty());
         prop_assert!(lived.namespaces.is_empty() && lived.pods.keys().next().is_none());
     }
+
+    #[test]
+    fn what_was_known_before_a_restart_is_answered_and_the_rest_may_exist(
+        before in proptest::collection::vec(event(), 0..20), unseen in proptest::collection::vec(event(), 0..20)
+    ) {
+        let (mut cluster, mut old) = (Cluster::default(), RecordIndex::new(config(PodNames::Verified)));
+        cluster.list(&mut old);
+        for event in &before {
+            cluster.note(event);
+            cluster.tell(&mut old, event);
+        }
+        let file = postcard::to_stdvec(&old.snapshot()).unwrap();
+        let mut restored = RecordIndex::new(config(PodNames::Verified));
+        restored.restore(postcard::from_bytes(&file).unwrap());
+        prop_assert!(!restored.is_synced());
+        for ((question, known), (_, after)) in answers(&old).into_iter().zip(answers(&restored)) {
+            let missing = known == ["NxDomain"] || known == ["FallThrough"];
+            prop_assert_eq!(after, if missing { vec!["NotSynced".to_owned()] } else { known }, "{}", question);
+        }
+        unseen.iter().for_each(|event| cluster.note(event));
+        cluster.list(&mut restored);
+        let mut fresh = RecordIndex::new(config(PodNames::Verified));
+        cluster.list(&mut fresh);
+        prop_assert_eq!(answers(&restored), answers(&fresh));
+    }
 }
