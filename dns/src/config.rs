@@ -8,6 +8,7 @@ use std::{
 };
 
 use hickory_proto::rr::Name;
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::{
@@ -37,6 +38,11 @@ pub enum ConfigError {
         "{0:?} is not a resolver's address: write an IP address, or one with a port such as 192.0.2.1:53"
     )]
     Resolver(String),
+    /// A network.
+    #[error(
+        "{0:?} is no address that may have transfers: write an IP address, or a network such as 192.0.2.0/24"
+    )]
+    Network(String),
     /// The time.
     #[error("ttl is {0} seconds: write 0 to {LONGEST_TTL}")]
     Ttl(u32),
@@ -56,6 +62,8 @@ pub struct Config {
     pub upstreams: Option<Vec<String>>,
     /// Who is asked for the names of a domain.
     pub stub_domains: BTreeMap<String, Vec<String>>,
+    /// Who may have whole domains (AXFR): addresses and networks.
+    pub transfers_to: Vec<String>,
     /// For how long questions are answered once the process is asked to end, in seconds.
     pub lame_duck_seconds: u64,
 }
@@ -81,6 +89,7 @@ impl Default for Config {
             pod_names: PodNamesText::Disabled,
             upstreams: None,
             stub_domains: BTreeMap::new(),
+            transfers_to: Vec::new(),
             lame_duck_seconds: 5,
         }
     }
@@ -122,6 +131,15 @@ impl Config {
         })
     }
 
+    /// Who may have whole domains.
+    ///
+    /// # Errors
+    /// When one is neither an address nor a network.
+    pub fn transfers_to(&self) -> Result<Vec<IpNet>, ConfigError> {
+        let read = |text: &String| network(text).ok_or_else(|| ConfigError::Network(text.clone()));
+        self.transfers_to.iter().map(read).collect()
+    }
+
     /// Who is asked for other names.
     ///
     /// # Errors
@@ -145,6 +163,10 @@ fn resolver(text: &str) -> Option<SocketAddr> {
     text.parse().ok().or_else(|| text.parse().ok().map(|ip| SocketAddr::new(ip, PORT)))
 }
 
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,7 +188,8 @@ mod tests {
     #[test]
     fn all_keys_are_read() {
         let text = "clusterDomains: [a.test, b.test.]\nttl: 30\npodNames: verified\nupstreams: [192.0.2.1, '[2001:db8::1]:5353']\n\
-                    stubDomains: {corp.test: [192.0.2.2]}\nlameDuckSeconds: 1\n";
+                    stubDomains: {corp.test: [192.0.2.2]}\nlameDuckSeconds: 1\n\
+                    transfersTo: [192.0.2.7, '2001:db8::/64']\n";
         let config = Config::parse(text).unwrap();
         let upstreams = config.upstreams().unwrap();
         assert_eq!(
@@ -174,6 +197,8 @@ mod tests {
             ["192.0.2.1:53".parse().unwrap(), "[2001:db8::1]:5353".parse().unwrap()]
         );
         assert_eq!(upstreams.domains.len(), 1);
+        let allowed = ["192.0.2.7/32".parse().unwrap(), "2001:db8::/64".parse().unwrap()];
+        assert_eq!(config.transfers_to().unwrap(), allowed);
         let records = config.records(Vec::new()).unwrap();
         assert_eq!((records.ttl, records.pod_names), (30, PodNames::Verified));
     }
@@ -184,6 +209,8 @@ mod tests {
         assert!(records("ttl: 3601").contains("write 0 to 3600"));
         assert!(records("clusterDomains: []").contains("name one"));
         assert!(records("clusterDomains: ['a..b']").contains("\"a..b\" is not a domain's name"));
+        let transfers = Config::parse("transfersTo: ['*']").unwrap().transfers_to().unwrap_err().to_string();
+        assert!(transfers.contains("write an IP address, or a network"), "{transfers}");
         let upstreams =
             Config::parse("upstreams: [dns.example]").unwrap().upstreams().unwrap_err().to_string();
         assert!(upstreams.contains("\"dns.example\" is not a resolver's address"), "{upstreams}");

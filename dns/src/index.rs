@@ -15,6 +15,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod zone;
+mod zone_records;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -94,6 +95,12 @@ impl RecordIndex {
             listed: HashSet::new(),
             serial: 0,
         }
+    }
+
+    /// What is the same for all answers.
+    #[must_use]
+    pub fn config(&self) -> &RecordConfig {
+        &self.config
     }
 
     /// Whether all objects have been seen once: before, a name that is not known may exist.

@@ -16,6 +16,7 @@ pub mod resolver;
 pub mod server;
 pub mod state;
 mod tcp;
+pub mod transfer;
 mod udp;
 pub mod web;
 pub mod wire;

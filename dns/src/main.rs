@@ -18,7 +18,9 @@ use penstock_dns::{
     metrics::Metrics,
     resolver::{Resolver, SharedIndex},
     server::{Listeners, Service},
-    state, web,
+    state,
+    transfer::Transfers,
+    web,
 };
 use penstock_runtime::{
     ProcessFlags, Readiness, StateFile, Telemetry, init_telemetry, report_exit, shutdown_on_signal,
@@ -75,7 +77,11 @@ async fn execute(flags: Flags) -> Result<()> {
     let file = flags.state_file.map(|path| StateFile::new(&path, state::FORMAT));
     file.as_ref().inspect(|file| state::restore(file, &index));
     let listeners = Listeners::bind(&flags.listen, available_parallelism().map_or(1, Into::into))?;
-    let service = Service { resolver: Resolver::new(index.clone(), forwarder), metrics };
+    let service = Service {
+        resolver: Resolver::new(index.clone(), forwarder),
+        metrics,
+        transfers: Transfers::to(config.transfers_to()?),
+    };
     let ended = CancellationToken::new();
     let work = async {
         wait_for_objects(&synced, &stop).await;

@@ -92,6 +92,12 @@ impl Resolver {
         Self { index, forwarder, turn: Arc::default() }
     }
 
+    /// The cluster's records.
+    #[must_use]
+    pub fn index(&self) -> &SharedIndex {
+        &self.index
+    }
+
     /// Those who are asked for other names.
     #[must_use]
     pub fn forwarder(&self) -> &Forwarder {

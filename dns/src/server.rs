@@ -11,6 +11,7 @@ use hickory_proto::op::ResponseCode;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, UdpSocket},
+    sync::mpsc,
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -19,12 +20,15 @@ use crate::{
     metrics::{Metrics, Shed},
     resolver::{Pending, Progress, Resolver},
     tcp::{self, Clients},
+    transfer::Transfers,
     udp,
     wire::{self, Asked, Received, Reply, Transport},
 };
 
 /// How many connections wait for us to take them.
 const BACKLOG: i32 = 1024;
+/// How many ports are tried where any will do.
+const CHOICES: usize = 10;
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,8 @@ pub struct Service {
     pub resolver: Resolver,
     /// Counts them.
     pub metrics: Metrics,
+    /// Who may have whole domains.
+    pub transfers: Transfers,
 }
 
 /// How far a message is.
@@ -52,6 +58,8 @@ pub(crate) enum Handled {
     Answer(Vec<u8>),
     /// Others have to be asked.
     Later(Box<Later>),
+    /// All of a domain, in many messages.
+    Transfer(Box<Asked>),
 }
 
 /// An answer that others have to be asked for.
@@ -73,7 +81,11 @@ impl Service {
                 Handled::Answer(answer)
             }
             Received::Query(asked) => {
-                self.metrics.asked(transport, client, asked.query.query_type());
+                let kind = asked.query.query_type();
+                self.metrics.asked(transport, client, kind);
+                if self.transfers.permits(kind, client, transport) {
+                    return Handled::Transfer(asked);
+                }
                 match self.resolver.start(&asked.query) {
                     Progress::Done(reply) => Handled::Answer(self.encode(&asked, &reply, transport, since)),
                     Progress::Upstream(pending) => {
@@ -92,6 +104,14 @@ impl Service {
             None => return self.refuse(&asked, since, transport),
         };
         self.encode(&asked, &reply, transport, since)
+    }
+
+    /// The messages of a transfer.
+    pub(crate) async fn transfer(&self, asked: Asked) -> mpsc::Receiver<Vec<u8>> {
+        let since = Instant::now();
+        let messages = self.transfers.start(self.resolver.index(), asked).await;
+        self.metrics.answered(ResponseCode::NoError, since.elapsed());
+        messages
     }
 
     fn refuse(&self, asked: &Asked, since: Instant, transport: Transport) -> Vec<u8> {
@@ -126,13 +146,14 @@ impl Listeners {
     }
 
     fn add(&mut self, mut address: SocketAddr, each: usize) -> io::Result<()> {
+        // The port that was chosen for UDP may be a connection's over TCP.
+        let choices = if address.port() == 0 { CHOICES } else { 1 };
+        let mut chosen = (1..choices).map(|_| pair(address)).find(Result::is_ok);
         for _ in 0..each {
-            let udp = UdpSocket::from_std(socket(address, Type::DGRAM, Protocol::UDP)?.into())?;
-            address.set_port(udp.local_addr()?.port());
-            let tcp = socket(address, Type::STREAM, Protocol::TCP)?;
-            tcp.listen(BACKLOG)?;
+            let (udp, tcp) = chosen.take().unwrap_or_else(|| pair(address))?;
+            address = udp.local_addr()?;
             self.udp.push(udp);
-            self.tcp.push(TcpListener::from_std(tcp.into())?);
+            self.tcp.push(tcp);
         }
         Ok(())
     }
@@ -157,6 +178,15 @@ impl Listeners {
         }
         while tasks.join_next().await.is_some() {}
     }
+}
+
+/// Both on the same port.
+fn pair(mut address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    let udp = UdpSocket::from_std(socket(address, Type::DGRAM, Protocol::UDP)?.into())?;
+    address.set_port(udp.local_addr()?.port());
+    let tcp = socket(address, Type::STREAM, Protocol::TCP)?;
+    tcp.listen(BACKLOG)?;
+    Ok((udp, TcpListener::from_std(tcp.into())?))
 }
 
 fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {

@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     metrics::Shed,
     server::{Handled, Service},
-    wire::Transport,
+    transfer,
+    wire::{Asked, Transport},
 };
 
 /// A client sends its next question within this time, whole, and takes its answer.
@@ -123,8 +124,20 @@ async fn converse(mut stream: TcpStream, client: IpAddr, service: &Service) -> i
             Handled::Nothing => return Ok(()),
             Handled::Answer(answer) => answer,
             Handled::Later(later) => service.finish(*later).await,
+            Handled::Transfer(asked) => {
+                timeout(transfer::PATIENCE, transfer(&mut stream, service, *asked)).await??;
+                continue;
+            }
         };
         timeout(PATIENCE, send(&mut stream, &answer)).await??;
+    }
+    Ok(())
+}
+
+async fn transfer(stream: &mut TcpStream, service: &Service, asked: Asked) -> io::Result<()> {
+    let mut messages = service.transfer(asked).await;
+    while let Some(message) = messages.recv().await {
+        timeout(PATIENCE, send(stream, &message)).await??;
     }
     Ok(())
 }
@@ -145,4 +158,23 @@ async fn send(stream: &mut TcpStream, answer: &[u8]) -> io::Result<()> {
     let mut octets = length.to_be_bytes().to_vec();
     octets.extend_from_slice(answer);
     stream.write_all(&octets).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_free_again_when_it_is_left() {
+        let (clients, client) = (Clients::default(), |n: u8| IpAddr::from([192, 0, 2, n]));
+        let mut places = Vec::new();
+        for n in 0..16 {
+            places.extend((0..OF_CLIENT).map(|_| clients.enter(client(n)).ok().unwrap()));
+        }
+        assert_eq!(places.len(), CONNECTIONS);
+        assert!(matches!(clients.enter(client(99)), Err(Shed::Connections)));
+        places.pop();
+        assert!(matches!(clients.enter(client(0)), Err(Shed::Client)));
+        assert!(clients.enter(client(99)).is_ok());
+    }
 }

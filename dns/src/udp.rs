@@ -39,7 +39,8 @@ async fn pause(error: &io::Error) {
 
 fn answer(socket: &Arc<UdpSocket>, service: &Service, octets: &[u8], client: SocketAddr) {
     match service.handle(octets, client.ip(), Transport::Udp) {
-        Handled::Nothing => {}
+        // A transfer is never permitted here.
+        Handled::Nothing | Handled::Transfer(_) => {}
         Handled::Answer(answer) => send(socket, service, &answer, client),
         Handled::Later(later) => {
             let (socket, service) = (Arc::clone(socket), service.clone());

@@ -2,7 +2,7 @@
 
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
-    rr::{DNSClass, Record},
+    rr::{DNSClass, RData, Record},
     serialize::binary::{BinEncodable, BinEncoder},
 };
 
@@ -30,6 +30,8 @@ pub enum Transport {
 pub struct Asked {
     /// The question, in the case in which it was asked.
     pub query: Query,
+    /// The serial that the client has, where it asks what is new since (IXFR, RFC 1995 §3).
+    pub known_serial: Option<u32>,
     head: Head,
 }
 
@@ -119,7 +121,12 @@ pub fn receive(octets: &[u8]) -> Received {
     if query.query_class() != DNSClass::IN {
         return reject(head, Some(query), ResponseCode::Refused);
     }
-    Received::Query(Box::new(Asked { query, head }))
+    let known_serial = message.authorities.iter().find_map(serial);
+    Received::Query(Box::new(Asked { query, known_serial, head }))
+}
+
+fn serial(record: &Record) -> Option<u32> {
+    if let RData::SOA(soa) = &record.data { Some(soa.serial) } else { None }
 }
 
 impl ClientEdns {

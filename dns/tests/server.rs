@@ -7,6 +7,8 @@ mod fixture;
 mod malformed;
 #[path = "server/others.rs"]
 mod others;
+#[path = "server/transfers.rs"]
+mod transfers;
 
 use fixture::{Running, ask_tcp, ask_udp, question, text};
 use hickory_proto::{

@@ -139,7 +139,7 @@ impl RecordIndex {
             RecordType::CNAME => self.alias(asked).map(Sections::from),
             RecordType::TXT if asked.labels == ["dns-version"] => Ok(vec![version(asked.name)].into()),
             RecordType::SOA if at_apex => Ok(vec![self.soa(&asked.zone)].into()),
-            RecordType::NS if at_apex => Ok(self.name_server_records(asked)),
+            RecordType::NS if at_apex => Ok(self.name_server_records(asked.name, &asked.zone)),
             _ => self.found(asked, |_| ()).map(|()| Sections::default()),
         }
     }
@@ -231,22 +231,28 @@ impl RecordIndex {
         Ok(distinct.map(|name| self.record(asked.name.clone(), RData::PTR(PTR(name)))).collect())
     }
 
-    fn name_server_records(&self, asked: &Asked<'_>) -> Sections {
+    /// The name servers of a zone, and their addresses.
+    pub(super) fn name_servers_of(&self, zone: &Name) -> Vec<Record> {
+        let sections = self.name_server_records(zone, zone);
+        sections.answers.into_iter().chain(sections.additionals).collect()
+    }
+
+    fn name_server_records(&self, name: &Name, zone: &Name) -> Sections {
         let (mut sections, mut seen) = (Sections::default(), HashSet::new());
         for one in self.name_servers() {
-            let (Some(ip), Some(name)) = (one.address(), name_below(&one.owner, &asked.zone)) else {
+            let (Some(ip), Some(server)) = (one.address(), name_below(&one.owner, zone)) else {
                 continue;
             };
-            if seen.insert(name.clone()) {
-                let data = RData::NS(NS(name.clone()));
-                sections.answers.push(self.record(asked.name.clone(), data));
+            if seen.insert(server.clone()) {
+                let data = RData::NS(NS(server.clone()));
+                sections.answers.push(self.record(name.clone(), data));
             }
-            sections.additionals.push(self.address_record(name, ip));
+            sections.additionals.push(self.address_record(server, ip));
         }
         sections
     }
 
-    fn soa(&self, zone: &Name) -> Record {
+    pub(super) fn soa(&self, zone: &Name) -> Record {
         let below = |labels: &str| Name::from_ascii(labels).and_then(|n| n.append_domain(zone));
         let (server, mailbox) = (below("ns.dns"), below("hostmaster"));
         // A zone so long that nothing fits below it has no names at all.
@@ -256,11 +262,11 @@ impl RecordIndex {
         Record::from_rdata(zone.clone(), self.config.ttl.min(SOA_TTL), RData::SOA(data))
     }
 
-    fn alias_record(&self, owner: &Name, target: &Name) -> Record {
+    pub(super) fn alias_record(&self, owner: &Name, target: &Name) -> Record {
         self.record(owner.clone(), RData::CNAME(CNAME(target.clone())))
     }
 
-    fn address_record(&self, owner: Name, ip: IpAddr) -> Record {
+    pub(super) fn address_record(&self, owner: Name, ip: IpAddr) -> Record {
         let data = match ip {
             IpAddr::V4(v4) => RData::A(A(v4)),
             IpAddr::V6(v6) => RData::AAAA(AAAA(v6)),
@@ -301,12 +307,12 @@ fn weight(among: usize) -> u16 {
     u16::try_from(100 / among.max(1)).unwrap_or(100).max(1)
 }
 
-fn version(owner: &Name) -> Record {
+pub(super) fn version(owner: &Name) -> Record {
     Record::from_rdata(owner.clone(), VERSION_TTL, RData::TXT(TXT::new(vec!["1.1.0".into()])))
 }
 
 /// `None` where the name would be too long.
-fn name_below(owner: &Owner<'_>, zone: &Name) -> Option<Name> {
+pub(super) fn name_below(owner: &Owner<'_>, zone: &Name) -> Option<Name> {
     let labels = owner.labels();
     let name = Name::from_labels(labels.iter().map(String::as_bytes)).ok()?;
     name.append_domain(zone).ok()

@@ -109,7 +109,7 @@ impl RecordIndex {
         }
     }
 
-    fn find_endpoints(&self, key: &ObjectKey, part: &Part) -> Vec<Found<'_>> {
+    pub(super) fn find_endpoints(&self, key: &ObjectKey, part: &Part) -> Vec<Found<'_>> {
         let (port, protocol) = part.port();
         let mut all = Vec::new();
         for slice in self.slices_of(key) {

@@ -16,6 +16,7 @@ use penstock_dns::{
     metrics::Metrics,
     resolver::{Resolver, SharedIndex},
     server::{Listeners, Service},
+    transfer::Transfers,
 };
 use penstock_model::ObjectKey;
 use serde_json::{Value, json};
@@ -41,6 +42,12 @@ impl Running {
         Self::with(cluster(), &Upstreams::default()).await
     }
 
+    /// Clients on loopback may have whole domains.
+    pub(crate) async fn with_transfers() -> Self {
+        let loopback = "127.0.0.0/8".parse().unwrap();
+        Self::serve(cluster(), &Upstreams::default(), Transfers::to(vec![loopback])).await
+    }
+
     pub(crate) async fn unsynced() -> Self {
         Self::with(RecordIndex::new(config()), &Upstreams::default()).await
     }
@@ -50,10 +57,14 @@ impl Running {
     }
 
     async fn with(index: RecordIndex, upstreams: &Upstreams) -> Self {
+        Self::serve(index, upstreams, Transfers::default()).await
+    }
+
+    async fn serve(index: RecordIndex, upstreams: &Upstreams, transfers: Transfers) -> Self {
         let resolver = Resolver::new(SharedIndex::new(index), Forwarder::new(upstreams).unwrap());
         let listeners = Listeners::bind(&[(Ipv4Addr::LOCALHOST, 0).into()], 2).unwrap();
         let (address, stop) = (listeners.addresses()[0], CancellationToken::new());
-        let service = Service { resolver, metrics: Metrics::default() };
+        let service = Service { resolver, metrics: Metrics::default(), transfers };
         tokio::spawn(listeners.serve(service, stop.clone()));
         Self { address, _stop: stop.drop_guard() }
     }

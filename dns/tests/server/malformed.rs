@@ -95,6 +95,17 @@ async fn a_client_that_trickles_is_cut_off_and_others_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_ends_after_a_thousand_questions() {
+    let server = Running::start().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    for _ in 0..1000 {
+        send_tcp(&mut stream, &valid()).await;
+        assert!(receive_tcp(&mut stream).await.is_some());
+    }
+    assert!(receive_tcp(&mut stream).await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_client_has_a_bounded_number_of_connections() {
     let server = Running::start().await;
     let mut streams = Vec::new();
