@@ -1,5 +1,6 @@
 //! Whether what the chart has installed is at work, as the API server shows it: what `helm test` asks. What is at work
-//! renews its Lease, so two looks are compared and no clock of another machine is believed.
+//! renews its Lease, so two looks are compared and no clock of another machine is believed. The DNS is asked for a name: it
+//! may be in another namespace, and an answer says more than a Pod that is ready.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -8,12 +9,17 @@ use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, ObjectList},
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    net::lookup_host,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::leadership::LEASE_NAME;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
+/// For an answer of the DNS: longer than a question that got lost takes to be asked again.
+const PATIENCE: Duration = Duration::from_secs(12);
 /// What the announcer of a node calls its Lease.
 const ANNOUNCER_LEASE: &str = "penstock-announcer-";
 
@@ -26,6 +32,8 @@ pub enum Part {
     Announcer,
     /// `penstock-node`, on nodes.
     Node,
+    /// `penstock-dns`, whom this process asks for names.
+    Dns,
 }
 
 impl fmt::Display for Part {
@@ -34,6 +42,7 @@ impl fmt::Display for Part {
             Self::Operator => "operator",
             Self::Announcer => "announcer",
             Self::Node => "node",
+            Self::Dns => "dns",
         })
     }
 }
@@ -71,7 +80,8 @@ impl Look {
 
     /// What keeps `parts` from being at work. `first` are the renewals of the first look.
     fn faults(&self, parts: &[Part], first: &Renewals) -> Vec<String> {
-        parts.iter().flat_map(|part| self.faults_of(*part, first)).collect()
+        let with_pods = parts.iter().filter(|part| **part != Part::Dns);
+        with_pods.flat_map(|part| self.faults_of(*part, first)).collect()
     }
 
     fn faults_of(&self, part: Part, first: &Renewals) -> Vec<String> {
@@ -84,7 +94,7 @@ impl Look {
         let leases = match part {
             Part::Operator => vec![LEASE_NAME.to_owned()],
             Part::Announcer => pods.iter().map(|pod| format!("{ANNOUNCER_LEASE}{}", node(pod))).collect(),
-            Part::Node => Vec::new(),
+            Part::Node | Part::Dns => Vec::new(),
         };
         let stale = leases.into_iter().filter(|lease| !self.is_renewed(lease, first));
         unready.chain(stale.map(|lease| format!("Lease {lease} is not renewed"))).collect()
@@ -118,18 +128,39 @@ fn node(pod: &Pod) -> &str {
     pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("no node")
 }
 
-/// Waits until every Pod of the parts is ready, the operator's Lease is renewed, and that of the announcer of each node.
+/// What keeps a name that every cluster has from being found. There is no look at the address: it is the API server's choice.
+async fn fault_of_names(cluster_domain: &str) -> Option<String> {
+    // The dot keeps search domains out.
+    let name = format!("kubernetes.default.svc.{cluster_domain}.");
+    match timeout(PATIENCE, lookup_host((name.as_str(), 443))).await {
+        Ok(Ok(mut found)) => found.next().is_none().then(|| format!("the DNS knows no address of {name}")),
+        Ok(Err(error)) => Some(format!("the DNS does not find {name}: {error}")),
+        Err(_) => Some(format!("the DNS does not answer about {name}")),
+    }
+}
+
+/// Waits until every Pod of the parts is ready, the operator's Lease is renewed, and that of the announcer of each node, and
+/// until a name of `cluster_domain` is found where the DNS is a part.
 ///
 /// # Errors
 /// With what is still missing when the time is over.
-pub async fn verify(client: &Client, namespace: &str, parts: &[Part], limit: Duration) -> Result<(), Faulty> {
+pub async fn verify(
+    client: &Client,
+    namespace: &str,
+    parts: &[Part],
+    cluster_domain: &str,
+    limit: Duration,
+) -> Result<(), Faulty> {
     let end = Instant::now() + limit;
     let mut first: Option<Renewals> = None;
     loop {
-        let faults = match Look::take(client, namespace).await {
+        let mut faults = match Look::take(client, namespace).await {
             Ok(look) => look.faults(parts, first.get_or_insert_with(|| look.renewals.clone())),
             Err(error) => vec![format!("the API server cannot be asked: {error}")],
         };
+        if parts.contains(&Part::Dns) {
+            faults.extend(fault_of_names(cluster_domain).await);
+        }
         if faults.is_empty() {
             return Ok(());
         }
@@ -217,6 +248,13 @@ mod tests {
                 "Pod node-n1 on n1 is not ready"
             ]
         );
-        assert_eq!(look.faults(&[], &Renewals::new()), [] as [&str; 0]);
+        assert_eq!(look.faults(&[Part::Dns], &Renewals::new()), [] as [&str; 0]);
+    }
+
+    /// RFC 6761: nobody has names below `invalid`.
+    #[tokio::test]
+    async fn a_name_that_is_not_found_is_named() {
+        let said = fault_of_names("cluster.invalid").await.unwrap();
+        assert!(said.contains("kubernetes.default.svc.cluster.invalid."), "{said}");
     }
 }

@@ -19,7 +19,7 @@ struct Flags {
     identity: Option<Identity>,
 
     /// The cluster's DNS domain: an ExternalName Service must not point at itself.
-    #[arg(long, default_value = "cluster.local")]
+    #[arg(long, global = true, default_value = "cluster.local")]
     cluster_domain: String,
 
     /// Between two looks at everything that providers have built, in seconds, at least; at most twice as long.
@@ -53,7 +53,8 @@ async fn execute(flags: Flags) -> anyhow::Result<()> {
     match flags.command {
         Some(Command::Verify { parts, timeout }) => {
             let limit = Duration::from_secs(timeout);
-            verify(&client().await?, &flags.process.namespace, &parts, limit).await?;
+            let (namespace, domain) = (&flags.process.namespace, &flags.cluster_domain);
+            verify(&client().await?, namespace, &parts, domain, limit).await?;
             println!("at work: {}", parts.iter().map(Part::to_string).collect::<Vec<_>>().join(", "));
             Ok(())
         }

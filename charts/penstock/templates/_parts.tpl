@@ -76,6 +76,20 @@ readinessProbe:
 {{ if not (has . (list "0.0.0.0" "::")) }}{{ . }}{{ end }}
 {{- end }}
 
+{{/* All addresses of the family of the DNS' Service. */}}
+{{- define "penstock.dns-any" -}}
+{{ if contains ":" .Values.dns.clusterIP }}::{{ else }}0.0.0.0{{ end }}
+{{- end }}
+
+{{/* The DNS' configuration file: the cluster's own domain, and what dns.config says. */}}
+{{- define "penstock.dns-config" -}}
+{{- $domains := .Values.dns.config.clusterDomains | default (list .Values.clusterDomain) }}
+{{- if not (has .Values.clusterDomain $domains) }}
+{{- fail (printf "dns.config.clusterDomains lacks clusterDomain: add %q, which the kubelets have" .Values.clusterDomain) }}
+{{- end }}
+{{- toYaml (merge (dict "clusterDomains" $domains) .Values.dns.config) }}
+{{- end }}
+
 {{/* The rest of a Pod's specification that values decide. */}}
 {{- define "penstock.placement" -}}
 {{- with .priorityClassName }}
@@ -95,13 +109,13 @@ affinity:
 {{- end }}
 {{- end }}
 
-{{/* A ServiceAccount whose token only Pods that ask for it get. */}}
+{{/* A ServiceAccount whose token only Pods that ask for it get. `home` is its namespace; without it, the release's. */}}
 {{- define "penstock.service-account" -}}
 apiVersion: v1
 kind: ServiceAccount
 metadata:
   name: penstock-{{ .component }}
-  namespace: {{ .root.Release.Namespace }}
+  namespace: {{ .home | default .root.Release.Namespace }}
   labels:
     {{- include "penstock.labels" . | nindent 4 }}
   {{- with .annotations }}
@@ -129,5 +143,5 @@ roleRef:
 subjects:
   - kind: ServiceAccount
     name: penstock-{{ .component }}
-    namespace: {{ .root.Release.Namespace }}
+    namespace: {{ .home | default .root.Release.Namespace }}
 {{- end }}

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{CHART, find, pod, rendered};
 
-const EXAMPLES: [&str; 7] = [
+const EXAMPLES: [&str; 8] = [
     "bare-metal-l2",
     "bare-metal-bgp",
     "aws",
@@ -15,6 +15,7 @@ const EXAMPLES: [&str; 7] = [
     "digitalocean",
     "beside-kube-proxy",
     "replace-kube-proxy",
+    "replace-kube-proxy-and-coredns",
 ];
 
 fn folder() -> PathBuf {
@@ -117,6 +118,9 @@ fn each_installs_the_parts_that_it_speaks_of() {
         let expected: &[&str] = match name {
             "aws" | "hetzner" | "digitalocean" => &["penstock-operator"],
             "replace-kube-proxy" => &["penstock-announcer", "penstock-node", "penstock-operator"],
+            "replace-kube-proxy-and-coredns" => {
+                &["penstock-announcer", "penstock-dns", "penstock-node", "penstock-operator"]
+            }
             _ => &["penstock-announcer", "penstock-operator"],
         };
         assert_eq!(workloads(&objects), expected.iter().copied().collect(), "{name}");

@@ -3,6 +3,7 @@
 // A test may panic.
 #![allow(clippy::unwrap_used)]
 
+mod dns;
 mod examples;
 mod monitoring;
 
@@ -36,7 +37,10 @@ fn pod<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
     &find(objects, kind, name)["spec"]["template"]["spec"]
 }
 
-const SWITCHES: [&str; 5] = ["crds", "operator", "announcer", "node", "admissionPolicies"];
+const SWITCHES: [&str; 6] = ["crds", "operator", "announcer", "node", "dns", "admissionPolicies"];
+
+/// The DNS is off by default, and its address must be given.
+const WITH_DNS: [&str; 2] = ["--set=dns.enabled=true", "--set=dns.clusterIP=10.96.0.10"];
 
 /// The objects of every part.
 fn parts(switch: &str) -> BTreeSet<String> {
@@ -52,6 +56,12 @@ fn parts(switch: &str) -> BTreeSet<String> {
             let kinds = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
             return kinds.map(|kind| format!("{kind} penstock-load-balancer-status")).into();
         }
+        "dns" => {
+            let kinds =
+                "ServiceAccount ClusterRole ClusterRoleBinding Deployment PodDisruptionBudget ConfigMap";
+            let named = kinds.split(' ').map(|kind| format!("{kind} penstock-dns"));
+            return named.chain(["Service kube-dns".to_owned()]).collect();
+        }
         "announcer" => "ServiceAccount ClusterRole ClusterRoleBinding Role RoleBinding DaemonSet",
         _ => "ServiceAccount ClusterRole ClusterRoleBinding DaemonSet",
     };
@@ -61,6 +71,7 @@ fn parts(switch: &str) -> BTreeSet<String> {
 #[test]
 fn helm_finds_no_fault() {
     CHART.lint(&[]).unwrap();
+    CHART.lint(&WITH_DNS).unwrap();
     CHART.lint(&["--set", "operator.secretNames={a,b}", "--set", "announcer.interfaces={eth1}"]).unwrap();
 }
 
@@ -70,11 +81,12 @@ fn every_part_is_there_alone_and_not_when_it_is_off() {
         let on = |index: usize| mask & (1 << index) != 0;
         let sets: Vec<String> =
             SWITCHES.iter().enumerate().map(|(i, name)| format!("{name}.enabled={}", on(i))).collect();
-        let arguments: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        let mut arguments: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        arguments.push(WITH_DNS[1]);
         let mut expected: BTreeSet<String> =
             (0..SWITCHES.len()).filter(|i| on(*i)).flat_map(|i| parts(SWITCHES[i])).collect();
         // What `helm test` makes: a Pod that looks at whatever program is there.
-        if on(1) || on(2) || on(3) {
+        if on(1) || on(2) || on(3) || on(4) {
             let kinds = ["ServiceAccount", "Role", "RoleBinding", "Pod"];
             expected.extend(kinds.map(|kind| format!("{kind} penstock-test")));
         }
@@ -100,6 +112,13 @@ fn a_wrong_key_or_value_is_refused() {
         ("node.healthzBindAddress=10256", "healthzBindAddress"),
         ("node.metricsBindAddress=localhost:10249", "metricsBindAddress"),
         ("operator.secretNames={Upper}", "secretNames"),
+        ("dns.enabled=true", "dns.clusterIP is missing"),
+        ("dns.clusterIP=kube-dns", "clusterIP"),
+        ("dns.config.podName=verified", "podName"),
+        ("dns.config.podNames=all", "podNames"),
+        ("dns.config.ttl=3601", "ttl"),
+        ("dns.config.upstreams={dns.example}", "upstreams"),
+        ("dns.config.stubDomains.corp={10.0.0.1:port}", "stubDomains"),
         ("admissionPolicies.externalIPs.cidrs={203.0.113.1}", "cidrs"),
         ("admissionPolicies.statusWriters={a b}", "statusWriters"),
     ] {
@@ -139,9 +158,10 @@ fn helm_keeps_the_kinds_as_they_are_generated() {
 
 #[test]
 fn pods_can_do_no_more_than_they_must() {
-    let objects = rendered(&[]);
+    let objects = rendered(&WITH_DNS);
     for (kind, name, capabilities) in [
         ("Deployment", "penstock-operator", Value::Null),
+        ("Deployment", "penstock-dns", Value::Null),
         ("DaemonSet", "penstock-announcer", serde_json::json!(["NET_RAW"])),
         ("DaemonSet", "penstock-node", serde_json::json!(["NET_ADMIN"])),
     ] {
@@ -155,13 +175,15 @@ fn pods_can_do_no_more_than_they_must() {
         let volumes = match name {
             "penstock-node" => serde_json::json!([
                 {"name": "state", "hostPath": {"path": "/var/lib/penstock", "type": "DirectoryOrCreate"}}]),
+            "penstock-dns" => serde_json::json!([{"name": "config", "configMap": {"name": "penstock-dns"}}]),
             _ => Value::Null,
         };
         assert_eq!(pod["volumes"], volumes, "{name}");
         assert_eq!(pod["serviceAccountName"], name);
     }
-    let operator = pod(&objects, "Deployment", "penstock-operator");
-    assert_eq!(operator["securityContext"]["runAsNonRoot"], true);
+    for name in ["penstock-operator", "penstock-dns"] {
+        assert_eq!(pod(&objects, "Deployment", name)["securityContext"]["runAsNonRoot"], true, "{name}");
+    }
 }
 
 /// Group/resource of every rule, its verbs, and the names that it is limited to.
@@ -366,7 +388,8 @@ fn helm_test_asks_for_what_is_installed_and_can_do_nothing_else() {
     let pod = &find(&objects, "Pod", "penstock-test")["spec"];
     let container = &pod["containers"][0];
     assert_eq!(container["command"], serde_json::json!(["penstock-operator", "verify"]));
-    assert_eq!(container["args"], serde_json::json!(["operator", "node"]));
+    assert_eq!(container["args"], serde_json::json!(["operator", "node", "--cluster-domain=cluster.local"]));
+    assert_eq!(pod["dnsPolicy"], Value::Null);
     assert_eq!(container["securityContext"]["capabilities"], serde_json::json!({"drop": ["ALL"]}));
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
     let list = BTreeSet::from(["list".to_owned()]);
@@ -376,26 +399,28 @@ fn helm_test_asks_for_what_is_installed_and_can_do_nothing_else() {
 }
 
 #[test]
-fn the_operators_network_policy_closes_what_is_not_named() {
-    assert!(rendered(&[]).iter().all(|object| object["kind"] != "NetworkPolicy"));
-    let objects = rendered(&[
+fn network_policies_close_what_is_not_named() {
+    assert!(rendered(&WITH_DNS).iter().all(|object| object["kind"] != "NetworkPolicy"));
+    let on = [
         "--set=networkPolicy.enabled=true",
         "--set=networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus",
         "--set=networkPolicy.extraEgress[0].ports[0].port=4318",
-    ]);
-    let [policy] = &objects.iter().filter(|object| object["kind"] == "NetworkPolicy").collect::<Vec<_>>()[..]
-    else {
-        panic!("there is not one NetworkPolicy");
-    };
-    let spec = &policy["spec"];
-    assert_eq!(spec["policyTypes"], serde_json::json!(["Ingress", "Egress"]));
-    let deployment = find(&objects, "Deployment", "penstock-operator");
-    assert_eq!(spec["podSelector"], deployment["spec"]["selector"]);
+    ];
+    let objects = rendered(&[WITH_DNS.as_slice(), on.as_slice()].concat());
     let ports = |rule: &Value| -> Vec<Value> {
         rule["ports"].as_array().unwrap().iter().map(|port| port["port"].clone()).collect()
     };
-    assert_eq!(ports(&spec["ingress"][0]), [9780]);
-    assert_eq!(spec["ingress"][0]["from"][0]["podSelector"]["matchLabels"]["app"], "prometheus");
-    let out: Vec<Value> = spec["egress"].as_array().unwrap().iter().flat_map(ports).collect();
-    assert_eq!(out, [53, 53, 443, 6443, 4318]);
+    let policies = named(&objects).into_iter().filter(|name| name.starts_with("NetworkPolicy ")).count();
+    for (name, open, metrics) in [("penstock-operator", vec![], 9780), ("penstock-dns", vec![53, 53], 9783)] {
+        let spec = &find(&objects, "NetworkPolicy", name)["spec"];
+        assert_eq!(spec["policyTypes"], serde_json::json!(["Ingress", "Egress"]));
+        assert_eq!(spec["podSelector"], find(&objects, "Deployment", name)["spec"]["selector"]);
+        let (asked, rest) = spec["ingress"].as_array().unwrap().split_last().unwrap();
+        assert_eq!(rest.iter().flat_map(ports).collect::<Vec<_>>(), open, "{name}, for everybody");
+        assert_eq!(ports(asked), [metrics]);
+        assert_eq!(asked["from"][0]["podSelector"]["matchLabels"]["app"], "prometheus");
+        let out: Vec<Value> = spec["egress"].as_array().unwrap().iter().flat_map(ports).collect();
+        assert_eq!(out, [53, 53, 443, 6443, 4318], "{name}");
+    }
+    assert_eq!(policies, 2);
 }

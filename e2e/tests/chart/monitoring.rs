@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::{find, rendered};
+use crate::{WITH_DNS, find, rendered};
 
 #[test]
 fn what_listens_on_loopback_has_no_pod_monitor() {
@@ -19,6 +19,7 @@ fn what_listens_on_loopback_has_no_pod_monitor() {
     let open = ["--set=announcer.httpHost=::", "--set=node.httpHost=0.0.0.0", "--set=operator.enabled=false"];
     assert_eq!(monitors(&open), ["penstock-announcer", "penstock-node"]);
     assert_eq!(monitors(&["--set=announcer.httpHost=::1"]), ["penstock-operator"]);
+    assert_eq!(monitors(&WITH_DNS), ["penstock-operator", "penstock-dns"]);
 }
 
 /// The names of all metrics of ours, as the programs' sources register them.
@@ -27,7 +28,7 @@ fn metrics() -> BTreeSet<String> {
     let quoted =
         |text: &str| text.trim_start().strip_prefix('"')?.split_once('"').map(|(name, _)| name.to_owned());
     let mut names = BTreeSet::new();
-    for program in ["operator", "announcer", "dataplane"] {
+    for program in ["operator", "announcer", "dataplane", "dns"] {
         let mut grep = Command::new("grep");
         let sources = root.join(program).join("src");
         let found = grep.args(["-rl", "sub_registry_with_prefix"]).arg(sources).output().unwrap();
@@ -37,18 +38,29 @@ fn metrics() -> BTreeSet<String> {
             for group in text.split("sub_registry_with_prefix(").skip(1) {
                 let prefix = quoted(group).unwrap();
                 let registered = group.split("register(").skip(1).filter_map(quoted);
-                names.extend(registered.map(|name| format!("penstock_{prefix}_{name}")));
+                // The DNS gives whole names, some of them CoreDNS' own.
+                let whole = ["penstock_", "coredns_"].iter().any(|start| prefix.starts_with(start));
+                let prefix = if whole { prefix } else { format!("penstock_{prefix}") };
+                names.extend(registered.map(|name| format!("{prefix}_{name}")));
             }
         }
     }
-    assert!(names.contains("penstock_operator_leader") && names.len() > 25, "{names:?}");
+    assert!(
+        names.contains("penstock_operator_leader") && names.contains("coredns_dns_requests"),
+        "{names:?}"
+    );
+    assert!(names.len() > 25, "{names:?}");
     names
+}
+
+fn is_metric(word: &str) -> bool {
+    word.starts_with("penstock_") || word.starts_with("coredns_")
 }
 
 /// Fails where an expression names a metric that no program has.
 fn names_only_metrics_that_are_there(expression: &str, metrics: &BTreeSet<String>) {
     let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let named: Vec<&str> = words.filter(|word| word.starts_with("penstock_")).collect();
+    let named: Vec<&str> = words.filter(|word| is_metric(word)).collect();
     assert!(!named.is_empty(), "{expression}");
     for name in named {
         let stem = ["_total", "_bucket", "_count", "_sum"].iter().find_map(|end| name.strip_suffix(end));
@@ -59,11 +71,12 @@ fn names_only_metrics_that_are_there(expression: &str, metrics: &BTreeSet<String
 #[test]
 fn every_alert_says_what_it_means_and_what_to_do_about_a_metric_that_is_there() {
     let (on, metrics) = ("--set=monitoring.prometheusRule.enabled=true", metrics());
-    let objects = rendered(&[on, "--set=monitoring.prometheusRule.labels.release=prometheus"]);
+    let labelled = "--set=monitoring.prometheusRule.labels.release=prometheus";
+    let objects = rendered(&[on, labelled, WITH_DNS[0], WITH_DNS[1]]);
     let rules = find(&objects, "PrometheusRule", "penstock");
     assert_eq!(rules["metadata"]["labels"]["release"], "prometheus");
     let groups = rules["spec"]["groups"].as_array().unwrap();
-    assert_eq!(groups.len(), 3);
+    assert_eq!(groups.len(), 4);
     let mut names = BTreeSet::new();
     for alert in groups.iter().flat_map(|group| group["rules"].as_array().unwrap()) {
         names_only_metrics_that_are_there(alert["expr"].as_str().unwrap(), &metrics);
