@@ -15,6 +15,9 @@ const RELEASE: &str = "penstock";
 /// The namespace that the harness installs into.
 pub const NAMESPACE: &str = "penstock-system";
 
+/// The namespace of the chart's DNS, where others look for it.
+pub const DNS_NAMESPACE: &str = "kube-system";
+
 /// A chart: `charts/penstock` of this checkout, or a copy.
 #[derive(Debug, Clone)]
 pub struct Chart {
@@ -57,7 +60,7 @@ impl Chart {
         finish(template.arg(&self.directory).args(["--namespace", NAMESPACE]).args(arguments))
     }
 
-    /// The ServiceAccount of a component (operator, announcer or node) and all that it may do.
+    /// The ServiceAccount of a component (operator, announcer, node or dns) and all that it may do.
     ///
     /// # Errors
     /// With what helm says.
@@ -109,7 +112,7 @@ fn finish(command: &mut Command) -> Result<String> {
     Ok(printed.into_owned())
 }
 
-/// Gives a control plane what the chart gives a component (operator, announcer or node): the namespace, the
+/// Gives a control plane what the chart gives a component (operator, announcer, node or dns): the namespace, the
 /// ServiceAccount and all that it may do. Tests thus run under exactly that.
 ///
 /// # Errors

@@ -31,6 +31,9 @@ pub struct Component {
     pub port: u16,
 }
 
+/// What all Pods that the chart makes are labelled with.
+pub const OURS: &str = "app.kubernetes.io/name=penstock";
+
 /// The label of the node agent.
 pub const NODE_AGENT: &str = "node";
 
@@ -133,7 +136,7 @@ impl Component {
         });
         match ready.await {
             Ok(()) => Ok(()),
-            Err(error) => bail!("{error:#}\n{}", logs(cluster, self.label).await),
+            Err(error) => bail!("{error:#}\n{}", logs(cluster, NAMESPACE, self.label).await),
         }
     }
 }
@@ -149,19 +152,19 @@ pub async fn leader(cluster: &Cluster, name: &str) -> Result<Option<String>> {
 }
 
 /// The end of the logs of a component's Pods, or why there are none.
-pub async fn logs(cluster: &Cluster, label: &str) -> String {
+pub async fn logs(cluster: &Cluster, namespace: &str, label: &str) -> String {
     let selector = format!("app.kubernetes.io/component={label}");
-    let logs = ["logs", "--namespace", NAMESPACE, "--selector", &selector, "--prefix", "--tail=15"];
+    let logs = ["logs", "--namespace", namespace, "--selector", &selector, "--prefix", "--tail=15"];
     cluster.kubectl(&logs).await.unwrap_or_else(|error| error.to_string())
 }
 
-/// The state of our Pods, but for those that are being deleted.
+/// The state of our Pods, but for those that are being deleted. Those of the DNS are in another namespace.
 ///
 /// # Errors
 /// When the API server does not answer.
 pub async fn pods(cluster: &Cluster) -> Result<Vec<PodState>> {
-    let pods: Api<Pod> = Api::namespaced(cluster.client().await?, NAMESPACE);
-    let listed = pods.list(&ListParams::default()).await.context("list our Pods")?;
+    let pods: Api<Pod> = Api::all(cluster.client().await?);
+    let listed = pods.list(&ListParams::default().labels(OURS)).await.context("list our Pods")?;
     let stay = listed.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
     Ok(stay.map(PodState::of).collect())
 }

@@ -1,10 +1,10 @@
 //! `demo`: the main job, shown. A cluster, Penstock on it, the seed's Services, and who answers for them.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
-use crate::chart::NAMESPACE;
 use crate::cluster::Cluster;
-use crate::install::install;
+use crate::component::OURS;
+use crate::install::{self, install};
 use crate::progress::{say, step_async};
 use crate::seed::{self, Flow};
 use crate::startup;
@@ -21,16 +21,29 @@ pub async fn demo(topology: &Topology) -> Result<()> {
     let external_ip =
         step_async("wait for the EXTERNAL-IP", seed::external_ip(&cluster, "load-balancer")).await?;
     println!("\n$ kubectl get nodes -o wide\n{}", cluster.kubectl(&["get", "nodes", "-o", "wide"]).await?);
-    let pods = ["get", "pods", "-n", NAMESPACE, "-o", "wide"];
-    println!("$ kubectl get pods -n {NAMESPACE} -o wide\n{}", cluster.kubectl(&pods).await?);
-    println!("$ kubectl get svc\n{}", cluster.kubectl(&["get", "svc"]).await?);
+    let pods = ["get", "pods", "-A", "-l", OURS, "-o", "wide"];
+    println!("$ kubectl get pods -A -l {OURS} -o wide\n{}", cluster.kubectl(&pods).await?);
+    println!("$ kubectl get svc -A\n{}", cluster.kubectl(&["get", "svc", "-A"]).await?);
+    show_name(&cluster).await?;
     show_flows(&cluster).await?;
+    step_async("helm test", install::test(&cluster)).await?;
     let owner = seed::owner(&cluster, external_ip).await?;
     ensure!(owner.is_some(), "nobody answers ARP for {external_ip}");
     let owner = owner.map_or("nobody", |place| place.name());
     println!("\n{external_ip} is announced by {owner}. The cluster stays up; `make down` removes it.\n");
     println!("export KUBECONFIG={}", cluster.kubeconfig().display());
     println!("export PATH={}:$PATH", cluster.tools().kubectl().with_file_name("").display());
+    Ok(())
+}
+
+/// What a Pod is told about a Service's name.
+async fn show_name(cluster: &Cluster) -> Result<()> {
+    const NAME: &str = "mynginx.default.svc.cluster.local";
+    let pod = seed::pods(cluster).await?.into_iter().next().context("no nginx Pod is ready")?;
+    let address = seed::cluster_ip(cluster, "mynginx").await?;
+    let said = cluster.kubectl(&["exec", &pod, "--", "nslookup", NAME]).await?;
+    println!("$ kubectl exec {pod} -- nslookup {NAME}\n{said}");
+    ensure!(said.contains(&address), "{NAME} is not {address} to a Pod");
     Ok(())
 }
 

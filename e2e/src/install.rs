@@ -6,52 +6,57 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::chart::{Chart, NAMESPACE};
+use crate::chart::{Chart, DNS_NAMESPACE, NAMESPACE};
 use crate::cluster::{Cluster, output};
-use crate::component::{COMPONENTS, Component, NODE_AGENT, logs};
+use crate::cluster_dns::wait_for_an_answer;
+use crate::component::{COMPONENTS, Component, NODE_AGENT, OURS, logs};
 use crate::flows::program::Mode;
 use crate::images::Images;
 use crate::penstock_image::PenstockImage;
 use crate::progress::step_async;
-use crate::topology::{API_PORT, CONTROL_PLANE, Place, pod_cidrs, service_cidrs};
+use crate::topology::{API_PORT, CLUSTER_DNS, CONTROL_PLANE, Place, pod_cidrs, service_cidrs};
+
+/// What of Penstock a cluster gets; operator and announcer always.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts {
+    /// How the node agent forwards. `None` is without one, for a cluster whose nodes have kube-proxy.
+    pub node: Option<Mode>,
+    /// Whether penstock-dns is the cluster's DNS.
+    pub dns: bool,
+}
+
+impl Parts {
+    /// Every part.
+    pub const ALL: Self = Self { node: Some(Mode::Nftables), dns: true };
+
+    fn has(self, component: &Component) -> bool {
+        self.node.is_some() || component.label != NODE_AGENT
+    }
+}
 
 /// Installs Penstock, a class and a pool, or replaces what is installed by what was built last.
 ///
 /// # Errors
 /// One sentence about what failed, with the Pods and the ends of their logs.
 pub async fn install(cluster: &Cluster) -> Result<()> {
-    install_in_mode(cluster, Mode::Nftables).await
+    install_parts(cluster, Parts::ALL).await
 }
 
-/// [`install`] with a node agent that forwards so.
+/// [`install`] of some parts.
 ///
 /// # Errors
 /// As [`install`].
-pub async fn install_in_mode(cluster: &Cluster, mode: Mode) -> Result<()> {
-    install_components(cluster, &COMPONENTS, &json!({ "mode": mode.to_string() })).await
-}
-
-/// [`install`] without the node agent, for a cluster whose nodes have kube-proxy.
-///
-/// # Errors
-/// As [`install`].
-pub async fn install_beside_kube_proxy(cluster: &Cluster) -> Result<()> {
-    let others: Vec<Component> =
-        COMPONENTS.into_iter().filter(|component| component.label != NODE_AGENT).collect();
-    install_components(cluster, &others, &json!({ "enabled": false })).await
-}
-
-async fn install_components(cluster: &Cluster, components: &[Component], node: &Value) -> Result<()> {
+pub async fn install_parts(cluster: &Cluster, parts: Parts) -> Result<()> {
     let image = step_async("make Penstock's image and import it", image(cluster)).await?;
     step_async("install the chart and wait for its Pods", async {
-        if let Err(error) = upgrade(cluster, &values(&image, node)).await {
+        if let Err(error) = upgrade(cluster, &values(&image, parts)).await {
             bail!("{error:#}\n{}", state(cluster).await);
         }
         apply(cluster, "manifests/penstock/pool.yaml").await?;
-        for component in components {
+        for component in COMPONENTS.iter().filter(|component| parts.has(component)) {
             component.wait_until_ready(cluster).await?;
         }
-        Ok(())
+        if parts.dns { wait_for_an_answer(cluster, Place::Node2, CLUSTER_DNS).await } else { Ok(()) }
     })
     .await
 }
@@ -66,9 +71,11 @@ async fn image(cluster: &Cluster) -> Result<PenstockImage> {
 }
 
 /// What a user of such a cluster would write. Without kube-proxy the node agent is the only one who makes ClusterIPs work.
-fn values(image: &PenstockImage, node: &Value) -> Value {
+fn values(image: &PenstockImage, parts: Parts) -> Value {
     json!({
-        "node": node,
+        "node": parts.node.map_or(json!({ "enabled": false }), |mode| json!({ "mode": mode.to_string() })),
+        // Nobody is outside to be asked for other names.
+        "dns": { "enabled": parts.dns, "clusterIP": CLUSTER_DNS.to_string(), "config": { "upstreams": [] } },
         "image": { "tag": image.tag() },
         "apiServer": { "host": CONTROL_PLANE.v4.to_string(), "port": API_PORT },
         "clusterCIDR": pod_cidrs(),
@@ -103,12 +110,14 @@ pub async fn test(cluster: &Cluster) -> Result<()> {
 
 /// What there is to see of an installation that failed.
 async fn state(cluster: &Cluster) -> String {
-    let pods = ["get", "pods", "--namespace", NAMESPACE, "--output", "wide"];
+    let pods = ["get", "pods", "--all-namespaces", "--selector", OURS, "--output", "wide"];
     let mut text = cluster.kubectl(&pods).await.unwrap_or_else(|error| error.to_string());
-    let events = ["get", "events", "--namespace", NAMESPACE, "--field-selector=type=Warning"];
+    let events = ["get", "events", "--all-namespaces", "--field-selector=type=Warning"];
     text += &cluster.kubectl(&events).await.unwrap_or_else(|error| error.to_string());
-    for label in ["operator", "announcer", NODE_AGENT] {
-        text += &logs(cluster, label).await;
+    for (namespace, label) in
+        [(NAMESPACE, "operator"), (NAMESPACE, "announcer"), (NAMESPACE, NODE_AGENT), (DNS_NAMESPACE, "dns")]
+    {
+        text += &logs(cluster, namespace, label).await;
     }
     text
 }

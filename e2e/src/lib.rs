@@ -26,6 +26,7 @@ pub mod bench;
 pub mod cgroup;
 pub mod chart;
 pub mod cluster;
+pub mod cluster_dns;
 pub mod component;
 pub mod conformance;
 pub mod container;

@@ -1,4 +1,4 @@
-//! The image of our three programs. Below is a cached layer of Debian packages; the programs above it differ with every
+//! The image of our four programs. Below is a cached layer of Debian packages; the programs above it differ with every
 //! build, and so does the image's tag: Pods are replaced when, and only when, a program is another.
 
 use std::fs;
@@ -18,7 +18,7 @@ use crate::topology::Place;
 pub const REPOSITORY: &str = "docker.io/library/penstock";
 
 /// The programs in it.
-const PROGRAMS: [&str; 3] = ["penstock-operator", "penstock-announcer", "penstock-node"];
+const PROGRAMS: [&str; 4] = ["penstock-operator", "penstock-announcer", "penstock-node", "penstock-dns"];
 
 /// The image of the programs that were built beside the harness.
 #[derive(Debug, Clone)]

@@ -165,6 +165,9 @@ pub async fn flows(cluster: &Cluster) -> Result<Vec<Flow>> {
     let mynginx = cluster_ip(cluster, "mynginx").await?;
     flows.push(flow("ClusterIP: from a pod", Sender::Pod, format!("http://{mynginx}/")));
     flows.push(flow("ClusterIP: from a node", Sender::Machine(Place::Node2), format!("http://{mynginx}/")));
+    for name in ["mynginx", "mynginx.default.svc.cluster.local"] {
+        flows.push(flow("a Service's name: from a pod", Sender::Pod, format!("http://{name}/")));
+    }
     let multi = cluster_ip(cluster, "multi-port").await?;
     flows.push(flow("multi-port: http", Sender::Pod, format!("http://{multi}:80/")));
     flows.push(flow("multi-port: https", Sender::Pod, format!("http://{multi}:443/")));

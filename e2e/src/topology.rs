@@ -48,7 +48,7 @@ pub const EXTERNAL_HOST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 42);
 /// An address of `spec.externalIPs`, which the network outside routes to a node.
 pub const EXTERNAL_IP: Ipv4Addr = Ipv4Addr::new(80, 11, 12, 10);
 
-/// Where Pods ask for names. Nobody answers there until a DNS is installed.
+/// Where Pods ask for names. Nobody answers there until a DNS is installed, such as the chart's.
 pub const CLUSTER_DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 
 /// The API server's port in the control plane's namespace.

@@ -1,28 +1,52 @@
-//! The cluster's DNS: CoreDNS as a process on the control plane's machine, behind the Service `kube-dns`. Penstock has
-//! no DNS of its own yet.
+//! The cluster's DNS on the cluster under test: penstock-dns as the chart installs it, or CoreDNS as a process on the control
+//! plane's machine, behind the Service `kube-dns`.
 
+use std::fmt;
 use std::fs;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::cluster::{Cluster, Program};
+use crate::cluster_dns::wait_for_an_answer;
+use crate::conformance::proxy::Proxy;
 use crate::install;
 use crate::tools::E2eTest;
-use crate::topology::{CLUSTER_DNS, CONTROL_PLANE, Place};
-use crate::wait::{Look, until};
+use crate::topology::{CONTROL_PLANE, Place};
 
-/// How long it may take to have read the cluster's Services; it bounds the wait for a broken one.
-const READY: Duration = Duration::from_secs(60);
+/// Who answers names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Dns {
+    /// penstock-dns, in Pods.
+    Penstock,
+    /// CoreDNS.
+    #[value(name = "coredns")]
+    CoreDns,
+}
 
-/// What it says of a name that is always there.
-const PROBE: &str = "kube-dns.kube-system.svc.cluster.local";
+impl fmt::Display for Dns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Penstock => "penstock",
+            Self::CoreDns => "coredns",
+        })
+    }
+}
 
-/// Starts it and waits until it answers.
+impl Dns {
+    /// The one that is recorded with this proxy: ours with ours, and with kube-proxy that of most clusters.
+    pub fn beside(proxy: Proxy) -> Self {
+        match proxy {
+            Proxy::Penstock => Self::Penstock,
+            Proxy::KubeProxy => Self::CoreDns,
+        }
+    }
+}
+
+/// Starts CoreDNS and waits until it answers.
 ///
 /// # Errors
 /// When it ends early or does not answer; the message has the end of its log.
-pub async fn start(cluster: &Cluster, suite: &E2eTest) -> Result<()> {
+pub async fn start_coredns(cluster: &Cluster, suite: &E2eTest) -> Result<()> {
     install::apply(cluster, "manifests/conformance/dns.yaml").await?;
     let kubeconfig = cluster.service_account_kubeconfig("kube-system", "coredns").await?;
     let corefile = cluster.topology().state_dir().join("Corefile");
@@ -36,17 +60,9 @@ pub async fn start(cluster: &Cluster, suite: &E2eTest) -> Result<()> {
             env: Vec::new(),
         },
     )?;
-    until("an answer of the cluster's DNS", READY, || async {
-        process.check()?;
-        let server = CONTROL_PLANE.v4.to_string();
-        let asked = cluster.run_in(Place::ControlPlane, &["busybox", "nslookup", PROBE, &server]).await?;
-        let said = String::from_utf8_lossy(&asked.stdout).into_owned();
-        Ok(match said.contains(&CLUSTER_DNS.to_string()) {
-            true => Look::Ready(()),
-            false => Look::NotYet(said.trim().to_owned()),
-        })
-    })
-    .await
+    let answered = wait_for_an_answer(cluster, Place::ControlPlane, CONTROL_PLANE.v4).await;
+    process.check()?;
+    answered
 }
 
 /// Nothing is forwarded: there is nobody outside to ask.

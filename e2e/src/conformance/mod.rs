@@ -1,5 +1,5 @@
 //! `make conformance`: Kubernetes' own tests of Services, from outside a cluster of real kubelets, with penstock-node or
-//! kube-proxy as its service proxy.
+//! kube-proxy as its service proxy, and penstock-dns or CoreDNS as its DNS.
 //!
 //! | Module | What it is |
 //! |---|---|
@@ -33,6 +33,7 @@ use crate::teardown;
 use crate::tools::{E2eTest, cache_dir};
 use crate::topology::{CLIENT, EXTERNAL_HOST, Place, SEGMENT_PREFIX, Topology};
 
+use dns::Dns;
 use images::TestImages;
 use judgement::{Recorded, faults, surprises};
 use proxy::Proxy;
@@ -49,6 +50,9 @@ pub struct Flags {
     /// With what.
     #[arg(long, value_enum, default_value_t = Mode::Nftables)]
     mode: Mode,
+    /// Who answers names [default: penstock with penstock, coredns with kube-proxy]
+    #[arg(long, value_enum)]
+    dns: Option<Dns>,
     /// Which tests; may be given more than once. Without it all groups.
     #[arg(long = "group", value_enum)]
     groups: Vec<Group>,
@@ -66,6 +70,22 @@ pub struct Flags {
     name: String,
 }
 
+impl Flags {
+    fn dns(&self) -> Dns {
+        self.dns.unwrap_or(Dns::beside(self.proxy))
+    }
+
+    /// The lists are those of each proxy with its own DNS.
+    fn check(&self) -> Result<()> {
+        let (dns, proxy) = (Dns::beside(self.proxy), self.proxy);
+        ensure!(
+            !self.record || self.dns() == dns,
+            "what is recorded of {proxy} is with --dns {dns}; leave one of the two flags out"
+        );
+        Ok(())
+    }
+}
+
 /// What came of a group.
 struct Run {
     group: Group,
@@ -77,10 +97,16 @@ struct Run {
 /// # Errors
 /// When the cluster does not come up, or the tests do not run at all.
 pub async fn run(flags: &Flags) -> Result<bool> {
+    flags.check()?;
     packages::ensure()?;
     let topology = Topology::new(&flags.name)?;
     let _lock = only_one(&topology)?;
-    let results = cache_dir()?.join("conformance").join(format!("{topology}-{}-{}", flags.proxy, flags.mode));
+    let results = cache_dir()?.join("conformance").join(format!(
+        "{topology}-{}-{}-{}",
+        flags.proxy,
+        flags.mode,
+        flags.dns()
+    ));
     fs::create_dir_all(&results).with_context(|| format!("make {}", results.display()))?;
     let outcome = tokio::select! {
         outcome = on_a_cluster(flags, &topology, &results) => outcome,
@@ -113,8 +139,10 @@ async fn on_a_cluster(flags: &Flags, topology: &Topology, results: &Path) -> Res
     let cluster = startup::up(topology).await?;
     netns::batch(&topology.netns(Place::Client), &from_far_away())?;
     step_async("import the tests' images", images.import(&cluster)).await?;
-    flags.proxy.start(&cluster, flags.mode).await?;
-    step_async("start the cluster's DNS", dns::start(&cluster, &program)).await?;
+    flags.proxy.start(&cluster, flags.mode, flags.dns()).await?;
+    if flags.dns() == Dns::CoreDns {
+        step_async("start CoreDNS", dns::start_coredns(&cluster, &program)).await?;
+    }
     let mut runs = Vec::new();
     let groups = if flags.groups.is_empty() { &Group::ALL } else { flags.groups.as_slice() };
     for group in groups.iter().copied() {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::cluster::{Cluster, Program};
+use crate::conformance::dns::Dns;
 use crate::flows::program::{Mode, kube_proxy_config};
-use crate::install;
+use crate::install::{self, Parts, install_parts};
 use crate::process::Process;
 use crate::progress::step_async;
 use crate::tools;
@@ -53,20 +54,21 @@ impl Proxy {
         }
     }
 
-    /// Starts it, and waits until it does its work.
+    /// Starts it, with our DNS where that is wanted, and waits until both do their work.
     ///
     /// # Errors
     /// What did not come up, with the end of its log.
-    pub async fn start(self, cluster: &Cluster, mode: Mode) -> Result<()> {
+    pub async fn start(self, cluster: &Cluster, mode: Mode, dns: Dns) -> Result<()> {
+        let dns = dns == Dns::Penstock;
         match self {
             Self::Penstock => {
-                install::install_in_mode(cluster, mode).await?;
+                install_parts(cluster, Parts { node: Some(mode), dns }).await?;
                 install::apply(cluster, "manifests/conformance/policy.yaml").await
             }
             Self::KubeProxy => {
                 step_async("start kube-proxy on both nodes", kube_proxy(cluster, mode)).await?;
                 // Load balancers get their addresses from the same hands, so that the proxies alone differ.
-                install::install_beside_kube_proxy(cluster).await
+                install_parts(cluster, Parts { node: None, dns }).await
             }
         }
     }
