@@ -1,6 +1,6 @@
 # What everyone runs. Each target shows its progress, ends by itself and returns non-zero on failure.
 
-.PHONY: help demo test flows conformance chaos bench down status build crds fmt lint
+.PHONY: help demo test seed flows conformance chaos bench down status build crds fmt lint
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -31,6 +31,11 @@ test: prerequisites machine ## Run all tests: pure ones, on a real API server, w
 	$(DEBUG)/penstock-e2e down --name penstock-test || outcome=1; \
 	awk '/^test result:/ { passed += $$4; failed += $$6 } END { print passed + 0 " passed, " failed + 0 " failed" }' $$log; \
 	rm -f $$log; exit $$outcome
+
+# On the demo's cluster if it is up, else on one that goes again. SEED takes flags: SEED='--only LoadBalancer'.
+seed: prerequisites machine ## Play the document that Penstock began with, section by section, on a real cluster (as root)
+	cargo build --release --workspace --bins
+	$(RELEASE)/penstock-e2e seed $(SEED)
 
 # Nothing needs kubelets here, and both programs get a lab of their own. FLOWS takes flags: FLOWS='--only "eTP Local*Pod"',
 # FLOWS='--proxy penstock', FLOWS=--list. MODE=iptables and MODE=ipvs are for agents that have these.

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 
 use crate::chart::{Chart, DNS_NAMESPACE, NAMESPACE};
@@ -21,13 +22,15 @@ use crate::topology::{API_PORT, CLUSTER_DNS, CONTROL_PLANE, Place, pod_cidrs, se
 pub struct Parts {
     /// How the node agent forwards. `None` is without one, for a cluster whose nodes have kube-proxy.
     pub node: Option<Mode>,
+    /// The addresses that node ports answer at (`node.nodePortAddresses`); `None` is the chart's default.
+    pub node_port_addresses: Option<Ipv4Net>,
     /// Whether penstock-dns is the cluster's DNS.
     pub dns: bool,
 }
 
 impl Parts {
     /// Every part.
-    pub const ALL: Self = Self { node: Some(Mode::Nftables), dns: true };
+    pub const ALL: Self = Self { node: Some(Mode::Nftables), node_port_addresses: None, dns: true };
 
     fn has(self, component: &Component) -> bool {
         self.node.is_some() || component.label != NODE_AGENT
@@ -73,7 +76,7 @@ async fn image(cluster: &Cluster) -> Result<PenstockImage> {
 /// What a user of such a cluster would write. Without kube-proxy the node agent is the only one who makes ClusterIPs work.
 fn values(image: &PenstockImage, parts: Parts) -> Value {
     json!({
-        "node": parts.node.map_or(json!({ "enabled": false }), |mode| json!({ "mode": mode.to_string() })),
+        "node": parts.node.map_or(json!({ "enabled": false }), |mode| node(mode, parts.node_port_addresses)),
         // Nobody is outside to be asked for other names.
         "dns": { "enabled": parts.dns, "clusterIP": CLUSTER_DNS.to_string(), "config": { "upstreams": [] } },
         "image": { "tag": image.tag() },
@@ -81,6 +84,14 @@ fn values(image: &PenstockImage, parts: Parts) -> Value {
         "clusterCIDR": pod_cidrs(),
         "serviceCIDR": service_cidrs(),
     })
+}
+
+fn node(mode: Mode, node_port_addresses: Option<Ipv4Net>) -> Value {
+    let mut values = json!({ "mode": mode.to_string() });
+    if let Some(range) = node_port_addresses {
+        values["nodePortAddresses"] = range.to_string().into();
+    }
+    values
 }
 
 async fn upgrade(cluster: &Cluster, values: &Value) -> Result<()> {
@@ -127,7 +138,15 @@ async fn state(cluster: &Cluster) -> String {
 /// # Errors
 /// What the API server says.
 pub async fn apply(cluster: &Cluster, relative: &str) -> Result<()> {
+    let path = manifest(relative)?;
+    cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &path]).await.map(|_| ())
+}
+
+/// The path of a file or folder of this crate, as kubectl takes it.
+///
+/// # Errors
+/// When the checkout's path is not UTF-8.
+pub fn manifest(relative: &str) -> Result<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(relative);
-    let path = path.to_str().context("the checkout's path is not UTF-8")?;
-    cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", path]).await.map(|_| ())
+    path.into_os_string().into_string().ok().context("the checkout's path is not UTF-8")
 }

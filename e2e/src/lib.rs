@@ -11,6 +11,7 @@
 //! | [`startup`], [`teardown`], [`cluster`] | `up`, `down`, and the handle that tests and the demo use |
 //! | [`penstock_image`], [`chart`], [`install`] | Penstock as an image, as a chart, and on the cluster |
 //! | [`component`], [`container`] | Its programs there, as Pods and as processes |
+//! | [`scenarios`] | The seed, section by section |
 //! | [`seed`], [`demo`] | The seed's Services, and everything shown |
 //! | [`flows`] | What a Service must do, packet by packet, and whether ours and kube-proxy do it |
 //! | [`conformance`] | Kubernetes' own tests on a cluster with ours, or kube-proxy, as its service proxy |
@@ -53,6 +54,7 @@ pub mod process;
 pub mod progress;
 pub mod relay;
 pub mod router;
+pub mod scenarios;
 pub mod seed;
 pub mod segment;
 pub mod startup;

@@ -13,7 +13,7 @@ use penstock_e2e::flows::{self, echo::Echo};
 use penstock_e2e::forward::Forward;
 use penstock_e2e::machine::Machine;
 use penstock_e2e::topology::Topology;
-use penstock_e2e::{bench, conformance, packages, startup, teardown, uml};
+use penstock_e2e::{bench, conformance, packages, scenarios, startup, teardown, uml};
 
 /// A whole Kubernetes cluster on one machine: two nodes and a client, in namespaces without a way out.
 #[derive(Parser)]
@@ -52,6 +52,8 @@ enum Action {
     Flows(flows::Flags),
     /// Run Kubernetes' own tests of Services on a cluster with penstock-node, or kube-proxy, as its service proxy.
     Conformance(conformance::Flags),
+    /// Play the seed section by section on a real cluster, and check what each claims.
+    Seed(scenarios::Flags),
     /// Show a cluster's processes, nodes and Pods of ours.
     Status(Instance),
     /// The process that is a node's machine (internal).
@@ -125,6 +127,10 @@ fn run(action: Action) -> Result<ExitCode> {
         }
         Action::Bench(flags) => runtime()?.block_on(bench::run(&flags)).map(|()| ExitCode::SUCCESS),
         Action::Flows(flags) => runtime()?.block_on(flows::run(&flags)).map(|good| match good {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        }),
+        Action::Seed(flags) => runtime()?.block_on(scenarios::run(&flags)).map(|good| match good {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         }),

@@ -27,7 +27,7 @@ const REQUESTS: usize = 24;
 const EXTERNAL_PORT: u16 = 9376;
 
 /// What the host outside the cluster answers.
-const EXTERNAL_ANSWER: &str = "external-host";
+pub(crate) const EXTERNAL_ANSWER: &str = "external-host";
 
 /// Where a request is sent from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub async fn apply_all(cluster: &Cluster) -> Result<()> {
 }
 
 /// The host outside the cluster: busybox's web server at 192.0.2.42.
-fn start_external_host(cluster: &Cluster) -> Result<()> {
+pub(crate) fn start_external_host(cluster: &Cluster) -> Result<()> {
     const NAME: &str = "external-host";
     if cluster.process(Place::Client, NAME)?.is_some_and(|process| process.is_alive()) {
         return Ok(());
@@ -105,7 +105,7 @@ pub async fn pods(cluster: &Cluster) -> Result<BTreeSet<String>> {
     Ok(listed.into_iter().filter(is_ready).filter_map(|pod| pod.metadata.name).collect())
 }
 
-fn is_ready(pod: &Pod) -> bool {
+pub(crate) fn is_ready(pod: &Pod) -> bool {
     let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     pod.metadata.deletion_timestamp.is_none()
         && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")

@@ -62,13 +62,13 @@ impl Proxy {
         let dns = dns == Dns::Penstock;
         match self {
             Self::Penstock => {
-                install_parts(cluster, Parts { node: Some(mode), dns }).await?;
+                install_parts(cluster, Parts { node: Some(mode), dns, ..Parts::ALL }).await?;
                 install::apply(cluster, "manifests/conformance/policy.yaml").await
             }
             Self::KubeProxy => {
                 step_async("start kube-proxy on both nodes", kube_proxy(cluster, mode)).await?;
                 // Load balancers get their addresses from the same hands, so that the proxies alone differ.
-                install_parts(cluster, Parts { node: None, dns }).await
+                install_parts(cluster, Parts { node: None, dns, ..Parts::ALL }).await
             }
         }
     }
