@@ -27,7 +27,9 @@ pub(super) async fn rules(cluster: &Cluster) -> Result<BTreeSet<String>> {
 pub(super) async fn settled(scene: &Scene<'_>) -> Result<()> {
     scene.kubectl(&["create", "service", "clusterip", "mark", "--tcp=80"]).await?;
     let ip = scene.field("service/mark", "{.spec.clusterIP}").await?;
-    let has_rules = || async { Ok(rules(scene.cluster).await?.iter().any(|part| part.contains(&ip))) };
+    let has_rules = || async {
+        Ok(rules(scene.cluster).await?.iter().any(|part| part.split_whitespace().any(|word| word == ip)))
+    };
     scene.becomes("rules of a new Service", &true, has_rules).await?;
     scene.kubectl(&["delete", "service", "mark"]).await?;
     scene.becomes("the end of its rules", &false, has_rules).await
