@@ -44,6 +44,16 @@ impl Gaps {
         self.0.iter().any(|(lacking, _)| lacking.starts_with(resource))
     }
 
+    /// Refuses to go on where one of these resources could not be read.
+    ///
+    /// # Errors
+    /// With `what` cannot be done, and what could not be read.
+    pub fn refuse(&self, what: &str, needed: &[&str]) -> anyhow::Result<()> {
+        let lacking = needed.iter().any(|resource| self.lack(resource));
+        anyhow::ensure!(!lacking, "cannot {what}: {}", self.sentences().join("; "));
+        Ok(())
+    }
+
     /// Each in one sentence.
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {

@@ -110,6 +110,17 @@ pub async fn forecast(service: &Service, scene: &Scene, make: MakeProvider) -> F
     Forecast { service: key, class, provider, has: shown(service), outcome, plans: forecaster.plans }
 }
 
+/// Of all Services, one after the other, so that no address is promised twice: the scene's pools are those after all plans.
+pub async fn forecasts(scene: &Scene, make: MakeProvider) -> Vec<Forecast> {
+    let mut forecasts = Vec::new();
+    for service in scene.in_turn() {
+        let forecast = forecast(service, scene, make).await;
+        forecast.play(service, scene).await;
+        forecasts.push(forecast);
+    }
+    forecasts
+}
+
 fn refused(error: &ProviderError) -> Outcome {
     Outcome::Refused { reason: error.reason().to_string(), message: error.to_string() }
 }

@@ -8,8 +8,10 @@
 pub mod access;
 pub mod announcements;
 pub mod cluster;
+pub mod env;
 pub mod explain;
 pub mod facts;
+pub mod flags;
 pub mod forecast;
 pub mod manifest;
 pub mod output;
@@ -17,7 +19,11 @@ pub mod outside_provider;
 pub mod plan;
 pub mod plan_text;
 mod pool_side;
+pub mod pools;
+pub mod pools_text;
 pub mod scene;
+mod style;
+mod table;
 pub mod why;
 
 pub use pool_side::{PoolRefusal, RefusalField};

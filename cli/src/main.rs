@@ -1,74 +1,21 @@
 //! The program `kubectl-penstock`, which kubectl runs as `kubectl penstock`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
 use penstock_cli::{
     announcements::{announcements, announcements_text},
     cluster::Cluster,
+    env::{env, env_text},
+    flags::{Command, Flags, Place},
     output::Output,
     plan::{PlanReport, plan_file, plan_service, report_text, service_name},
+    pools::pools,
+    pools_text::pools_text,
     why::{why, why_text},
 };
 use penstock_runtime::report_exit;
-
-/// What Penstock would do for a Service, why a Service has no address, and who announces it.
-#[derive(Debug, Parser)]
-#[command(name = "kubectl-penstock", bin_name = "kubectl penstock", version)]
-struct Flags {
-    #[command(flatten)]
-    place: Place,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Args)]
-struct Place {
-    /// Namespace of the Service [default: that of the kubeconfig's context]
-    #[arg(short, long, global = true)]
-    namespace: Option<String>,
-
-    /// Context of the kubeconfig
-    #[arg(long, global = true)]
-    context: Option<String>,
-
-    /// The kubeconfig [default: KUBECONFIG, else ~/.kube/config]
-    #[arg(long, global = true)]
-    kubeconfig: Option<PathBuf>,
-
-    /// Namespace that the operator and its pools live in
-    #[arg(long, global = true, default_value = "penstock-system")]
-    operator_namespace: String,
-
-    /// How the result is printed
-    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
-    output: Output,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Say what the operator would do, step by step, for a Service or if a manifest was applied; change nothing
-    Plan {
-        /// The Service
-        #[arg(required_unless_present = "file", conflicts_with = "file")]
-        service: Option<String>,
-
-        /// Services, IPAddressPools and LoadBalancerClasses as YAML or JSON; - is stdin
-        #[arg(short, long)]
-        file: Option<PathBuf>,
-    },
-    /// Say why a Service has no address and what to change, or what it has
-    Why {
-        /// The Service
-        service: String,
-    },
-    /// Say which node announces which address, on which segment and to which routers
-    Announcements {
-        /// Only addresses of this Service
-        service: Option<String>,
-    },
-}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -87,19 +34,32 @@ async fn execute(flags: Flags) -> Result<ExitCode> {
                 (_, Some(path)) => plan_file(&cluster, &path).await?,
                 (service, None) => plan_service(&cluster, service_name(&service.unwrap_or_default())).await?,
             };
-            print!("{}", output.write(&report, report_text)?);
+            output.print(&report, report_text)?;
             Ok(say_errors(&report))
         }
         Command::Why { service } => {
             let report = why(&cluster, service_name(&service)).await?;
-            print!("{}", output.write(&report, why_text)?);
+            output.print(&report, why_text)?;
             say_notes(&report.notes);
             Ok(ExitCode::SUCCESS)
         }
         Command::Announcements { service } => {
             let key = service.map(|name| format!("{}/{}", cluster.namespace, service_name(&name)));
             let report = announcements(&cluster, key.as_deref()).await?;
-            print!("{}", output.write(&report, announcements_text)?);
+            output.print(&report, announcements_text)?;
+            say_notes(&report.notes);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Pools { pool } => {
+            let report = pools(&cluster, pool.as_deref()).await?;
+            let holders = pool.is_some() || output == Output::Wide;
+            output.print(&report, |report| pools_text(report, holders))?;
+            say_notes(&report.notes);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Env { no_service_links } => {
+            let report = env(&cluster, !no_service_links).await?;
+            output.print(&report, env_text)?;
             say_notes(&report.notes);
             Ok(ExitCode::SUCCESS)
         }

@@ -16,12 +16,15 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     access::{Gaps, sentence},
     cluster::Cluster,
-    forecast::{Forecast, Outcome, forecast},
+    forecast::{Forecast, Outcome, forecast, forecasts},
     manifest::{Document, DocumentError, DocumentKind, documents},
     outside_provider::outside_provider,
     plan_text::plan_text,
     scene::{Objects, Scene},
 };
+
+/// Without classes and pools every plan would be wrong.
+const DECIDES: [&str; 2] = ["loadbalancerclasses.penstock.dev", "ipaddresspools.penstock.dev"];
 
 /// What the command prints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -45,18 +48,10 @@ pub async fn plan_service(cluster: &Cluster, name: &str) -> Result<PlanReport> {
     let service = cluster.service(name).await?;
     let mut gaps = Gaps::default();
     let mut objects = cluster.objects(&mut gaps).await?;
-    require(&gaps)?;
+    gaps.refuse("plan", &DECIDES)?;
     objects.put_service(service.clone());
     let forecast = forecast(&service, &Scene::of(objects), outside_provider).await;
     Ok(PlanReport { forecasts: vec![forecast], notes: gaps.sentences(), ..PlanReport::default() })
-}
-
-/// Without classes and pools every plan would be wrong.
-fn require(gaps: &Gaps) -> Result<()> {
-    let needed = ["loadbalancerclasses.penstock.dev", "ipaddresspools.penstock.dev"];
-    let lacking = needed.iter().any(|resource| gaps.lack(resource));
-    anyhow::ensure!(!lacking, "cannot plan: {}", gaps.sentences().join("; "));
-    Ok(())
 }
 
 /// What the operator would do if a manifest was applied; `-` is stdin.
@@ -71,7 +66,7 @@ pub async fn plan_file(cluster: &Cluster, path: &Path) -> Result<PlanReport> {
     };
     let mut gaps = Gaps::default();
     let before = cluster.objects(&mut gaps).await?;
-    require(&gaps)?;
+    gaps.refuse("plan", &DECIDES)?;
     let mut application = Application::new(cluster, gaps, before.clone());
     for document in documents(&text) {
         if let Err(error) = application.apply(document).await {
@@ -183,8 +178,9 @@ where
 /// The forecasts of the Services that were asked about, and, if a pool or class changes, of all others for which
 /// something else would happen than without it.
 async fn compare(before: Objects, after: Objects, asked: &[ObjectKey], concerns_all: bool) -> Vec<Forecast> {
-    let mut after = forecasts(after).await;
-    let before = if concerns_all { forecasts(before).await } else { Vec::new() };
+    let mut after = forecasts(&Scene::of(after), outside_provider).await;
+    let before =
+        if concerns_all { forecasts(&Scene::of(before), outside_provider).await } else { Vec::new() };
     after.retain(|forecast| {
         let noteworthy = forecast.changes() || matches!(forecast.outcome, Outcome::Refused { .. });
         let new = concerns_all && noteworthy && !before.contains(forecast);
@@ -192,18 +188,6 @@ async fn compare(before: Objects, after: Objects, asked: &[ObjectKey], concerns_
     });
     after.sort_by(|a, b| a.service.cmp(&b.service));
     after
-}
-
-/// Of all Services, one after the other, so that no address is promised twice.
-async fn forecasts(objects: Objects) -> Vec<Forecast> {
-    let scene = Scene::of(objects);
-    let mut forecasts = Vec::new();
-    for service in scene.in_turn() {
-        let forecast = forecast(service, &scene, outside_provider).await;
-        forecast.play(service, &scene).await;
-        forecasts.push(forecast);
-    }
-    forecasts
 }
 
 /// The report as text; errors and notes go to stderr.

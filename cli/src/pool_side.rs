@@ -66,6 +66,8 @@ pub struct PoolRefusal {
     pub why: String,
     /// The field to change: of the pool, the class or the Service.
     pub field: RefusalField,
+    /// Whether the pool is one of those that the Service takes from: it is only that there is nothing for it.
+    pub wanted: bool,
 }
 
 /// Whose field has to change.
@@ -108,7 +110,8 @@ fn refusal(why: &Rejection, usage: PoolUsage) -> PoolRefusal {
         Rejection::Exhausted(families) => counts(families, usage),
         _ => String::new(),
     };
-    PoolRefusal { why: format!("{why}{in_use}"), field }
+    let wanted = matches!(why, Rejection::LacksFamilies(_) | Rejection::Exhausted(_) | Rejection::Taken(_));
+    PoolRefusal { why: format!("{why}{in_use}"), field, wanted }
 }
 
 /// How many of a pool's addresses are in use, of the families that are wanted.

@@ -97,6 +97,16 @@ impl PoolProvider {
         self.lock().holders()
     }
 
+    /// What each Service holds.
+    pub fn holdings(&self) -> Vec<(ObjectKey, Built)> {
+        let allocator = self.lock();
+        let holdings = allocator.holders().into_iter().filter_map(|service| {
+            let built = allocator.holding(&service)?.clone();
+            Some((service, built))
+        });
+        holdings.collect()
+    }
+
     /// What each pool would give the Service if it had nothing, or why not, in the order in which they are looked into.
     pub fn consider(
         &self,

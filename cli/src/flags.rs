@@ -1,0 +1,79 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::output::Output;
+
+/// What Penstock would do for a Service, why it has no address, who announces it, and which way a connection goes.
+#[derive(Debug, Parser)]
+#[command(name = "kubectl-penstock", bin_name = "kubectl penstock", version)]
+pub struct Flags {
+    /// Where to look, and how to print.
+    #[command(flatten)]
+    pub place: Place,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The flags of all commands.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// Namespace of the Service [default: that of the kubeconfig's context]
+    #[arg(short, long, global = true)]
+    pub namespace: Option<String>,
+
+    /// Context of the kubeconfig
+    #[arg(long, global = true)]
+    pub context: Option<String>,
+
+    /// The kubeconfig [default: KUBECONFIG, else ~/.kube/config]
+    #[arg(long, global = true)]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Namespace that the operator and its pools live in
+    #[arg(long, global = true, default_value = "penstock-system")]
+    pub operator_namespace: String,
+
+    /// How the result is printed
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what the operator would do, step by step, for a Service or if a manifest was applied; change nothing
+    Plan {
+        /// The Service
+        #[arg(required_unless_present = "file", conflicts_with = "file")]
+        service: Option<String>,
+
+        /// Services, IPAddressPools and LoadBalancerClasses as YAML or JSON; - is stdin
+        #[arg(short, long)]
+        file: Option<PathBuf>,
+    },
+    /// Say why a Service has no address and what to change, or what it has
+    Why {
+        /// The Service
+        service: String,
+    },
+    /// Say which node announces which address, on which segment and to which routers
+    Announcements {
+        /// Only addresses of this Service
+        service: Option<String>,
+    },
+    /// Say how full each IPAddressPool is, and who gets nothing of it; with a name or -o wide also who has what
+    Pools {
+        /// Only this IPAddressPool
+        pool: Option<String>,
+    },
+    /// Print the variables by which Pods of the namespace find Services, for a process that runs elsewhere
+    Env {
+        /// As Pods with enableServiceLinks: false have it: the API servers' alone
+        #[arg(long)]
+        no_service_links: bool,
+    },
+}
