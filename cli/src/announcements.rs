@@ -11,8 +11,8 @@ use serde::Serialize;
 use crate::{access::sentence, cluster::Cluster, table::table};
 
 /// The announcers' Leases: their label, and what stands before the node's name.
-const LEASES: (&str, &str) = ("penstock.dev/lease=announcer", "penstock-announcer-");
-const RESOURCE: &str = "nodeannouncements.penstock.dev";
+pub(crate) const LEASES: (&str, &str) = ("penstock.dev/lease=announcer", "penstock-announcer-");
+pub(crate) const RESOURCE: &str = "nodeannouncements.penstock.dev";
 
 /// What the command prints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -87,7 +87,7 @@ async fn notes(cluster: &Cluster, nodes: &[NodeAnnouncement]) -> Result<Vec<Stri
     }
 }
 
-fn absent(nodes: &[NodeAnnouncement], leases: &[Lease], now: Timestamp) -> Vec<String> {
+pub(crate) fn absent(nodes: &[NodeAnnouncement], leases: &[Lease], now: Timestamp) -> Vec<String> {
     let lives = |node: &str| {
         leases
             .iter()

@@ -54,23 +54,23 @@ pub struct Change {
 }
 
 impl Finding {
-    fn new(weight: Weight, sentence: impl Into<String>) -> Self {
+    pub(crate) fn new(weight: Weight, sentence: impl Into<String>) -> Self {
         Self { weight, sentence: sentence.into(), change: None, command: None }
     }
 
-    fn problem(sentence: impl Into<String>) -> Self {
+    pub(crate) fn problem(sentence: impl Into<String>) -> Self {
         Self::new(Weight::Problem, sentence)
     }
 
-    fn note(sentence: impl Into<String>) -> Self {
+    pub(crate) fn note(sentence: impl Into<String>) -> Self {
         Self::new(Weight::Note, sentence)
     }
 
-    fn at(self, object: impl Into<String>, field: impl Into<String>) -> Self {
+    pub(crate) fn at(self, object: impl Into<String>, field: impl Into<String>) -> Self {
         Self { change: Some(Change { object: object.into(), field: field.into() }), ..self }
     }
 
-    fn run(self, command: impl Into<String>) -> Self {
+    pub(crate) fn run(self, command: impl Into<String>) -> Self {
         Self { command: Some(command.into()), ..self }
     }
 }
@@ -84,7 +84,7 @@ pub fn explain(facts: &Facts) -> Vec<Finding> {
     let is_ours = not_ours.is_none();
     findings.extend(not_ours);
     if is_ours {
-        findings.extend(operator(facts));
+        findings.extend(absence(&facts.operator, &facts.operator_namespace));
         findings.extend(class(facts));
         findings.extend(refused(facts));
         findings.extend(pools(facts));
@@ -107,7 +107,8 @@ fn conditions(service: &Service) -> &[Condition] {
     service.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default()
 }
 
-fn condition(service: &Service, kind: ConditionKind) -> Option<&Condition> {
+/// A condition of the Service.
+pub(crate) fn condition(service: &Service, kind: ConditionKind) -> Option<&Condition> {
     conditions(service).iter().find(|c| c.type_ == kind.to_string())
 }
 
@@ -157,10 +158,11 @@ fn not_ours(facts: &Facts) -> Option<Finding> {
     })
 }
 
-fn operator(facts: &Facts) -> Option<Finding> {
-    let lease = format!("Lease {}/{}", facts.operator_namespace, penstock_operator::leadership::LEASE_NAME);
+/// What it means that the operator is as it is; nothing where it works or nobody may know.
+pub(crate) fn absence(operator: &OperatorState, namespace: &str) -> Option<Finding> {
+    let lease = format!("Lease {namespace}/{}", penstock_operator::leadership::LEASE_NAME);
     let at = |time: &Option<Timestamp>| time.map(|t| format!(" since {t}")).unwrap_or_default();
-    let sentence = match &facts.operator {
+    let sentence = match operator {
         OperatorState::Unknown | OperatorState::Runs { .. } => return None,
         OperatorState::NoLease => format!("no operator runs: {lease} does not exist"),
         OperatorState::Vacant { since } => {
@@ -170,7 +172,7 @@ fn operator(facts: &Facts) -> Option<Finding> {
             format!("no operator runs: {holder} has not renewed {lease}{}", at(since))
         }
     };
-    let check = format!("kubectl -n {} get pods,leases", facts.operator_namespace);
+    let check = format!("kubectl -n {namespace} get pods,leases");
     Some(Finding::problem(sentence).run(check))
 }
 

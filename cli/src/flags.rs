@@ -65,6 +65,8 @@ pub enum Command {
         /// Only addresses of this Service
         service: Option<String>,
     },
+    /// Say whether all parts are at work and every Service is served; the exit code is 1 if there is a problem
+    Status,
     /// Say how full each IPAddressPool is, and who gets nothing of it; with a name or -o wide also who has what
     Pools {
         /// Only this IPAddressPool

@@ -22,7 +22,9 @@ mod pool_side;
 pub mod pools;
 pub mod pools_text;
 pub mod scene;
+pub mod status;
 mod style;
+pub mod survey;
 mod table;
 pub mod why;
 

@@ -13,6 +13,7 @@ use penstock_cli::{
     plan::{PlanReport, plan_file, plan_service, report_text, service_name},
     pools::pools,
     pools_text::pools_text,
+    status::{status, status_text},
     why::{why, why_text},
 };
 use penstock_runtime::report_exit;
@@ -49,6 +50,11 @@ async fn execute(flags: Flags) -> Result<ExitCode> {
             output.print(&report, announcements_text)?;
             say_notes(&report.notes);
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Status => {
+            let report = status(&cluster).await?;
+            output.print(&report, status_text)?;
+            Ok(if report.well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Pools { pool } => {
             let report = pools(&cluster, pool.as_deref()).await?;
