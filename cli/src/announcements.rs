@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{access::sentence, cluster::Cluster, table::table};
 
 /// The announcers' Leases: their label, and what stands before the node's name.
-pub(crate) const LEASES: (&str, &str) = ("penstock.dev/lease=announcer", "penstock-announcer-");
+const LEASES: (&str, &str) = ("penstock.dev/lease=announcer", "penstock-announcer-");
 pub(crate) const RESOURCE: &str = "nodeannouncements.penstock.dev";
 
 /// What the command prints.
@@ -87,14 +87,20 @@ async fn notes(cluster: &Cluster, nodes: &[NodeAnnouncement]) -> Result<Vec<Stri
     }
 }
 
+/// In one sentence each.
 pub(crate) fn absent(nodes: &[NodeAnnouncement], leases: &[Lease], now: Timestamp) -> Vec<String> {
+    let away = away(nodes, leases, now).into_iter();
+    away.map(|node| format!("the announcer of {node} is away: this is what it said last")).collect()
+}
+
+/// The nodes that have said something and whose announcer does not renew its Lease.
+pub(crate) fn away(nodes: &[NodeAnnouncement], leases: &[Lease], now: Timestamp) -> Vec<String> {
     let lives = |node: &str| {
         leases
             .iter()
             .any(|lease| lease.name_any().strip_prefix(LEASES.1) == Some(node) && is_held(lease, now))
     };
-    let absent = nodes.iter().map(ResourceExt::name_any).filter(|node| !lives(node));
-    absent.map(|node| format!("the announcer of {node} is away: this is what it said last")).collect()
+    nodes.iter().map(ResourceExt::name_any).filter(|node| !lives(node)).collect()
 }
 
 fn is_held(lease: &Lease, now: Timestamp) -> bool {

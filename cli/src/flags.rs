@@ -1,10 +1,11 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use penstock_model::{Protocol, UnknownProtocol, parse_ip};
 
-use crate::output::Output;
+use crate::{output::Output, trace::Target};
 
 /// What Penstock would do for a Service, why it has no address, who announces it, and which way a connection goes.
 #[derive(Debug, Parser)]
@@ -45,6 +46,26 @@ pub struct Place {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Asks a cluster.
+    #[command(flatten)]
+    Ask(Ask),
+    /// Print the completion script of a shell for kubectl-penstock
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// What kubectl_complete-penstock runs
+    #[command(name = "__complete", hide = true)]
+    Complete {
+        /// What stands after `kubectl penstock`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
+}
+
+/// The commands that ask a cluster.
+#[derive(Debug, Subcommand)]
+pub enum Ask {
     /// Say what the operator would do, step by step, for a Service or if a manifest was applied; change nothing
     Plan {
         /// The Service
@@ -65,6 +86,23 @@ pub enum Command {
         /// Only addresses of this Service
         service: Option<String>,
     },
+    /// Say which way a connection goes and where it ends, hop by hop; the exit code is 1 if it does not arrive
+    Trace {
+        /// 203.0.113.200:80, [2001:db8::7]:443, or a Service with a port: namespace/name:80
+        target: Target,
+
+        /// The client's address [default: somebody outside, or a Pod if the address is a ClusterIP]
+        #[arg(long, value_parser = address)]
+        from: Option<IpAddr>,
+
+        /// tcp, udp or sctp
+        #[arg(long, default_value = "tcp", value_parser = protocol)]
+        protocol: Protocol,
+
+        /// Only by way of this node
+        #[arg(long)]
+        node: Option<String>,
+    },
     /// Say whether all parts are at work and every Service is served; the exit code is 1 if there is a problem
     Status,
     /// Say how full each IPAddressPool is, and who gets nothing of it; with a name or -o wide also who has what
@@ -78,4 +116,12 @@ pub enum Command {
         #[arg(long)]
         no_service_links: bool,
     },
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    parse_ip(text).ok_or_else(|| "give an IPv4 or IPv6 address such as 198.51.100.7".to_owned())
+}
+
+fn protocol(text: &str) -> Result<Protocol, UnknownProtocol> {
+    text.to_ascii_uppercase().parse()
 }

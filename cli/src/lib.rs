@@ -1,13 +1,15 @@
-//! `kubectl penstock`: what the operator would do for a Service, why a Service has no address, and which node announces
-//! which address.
+//! `kubectl penstock`: what the operator would do for a Service, why a Service has no address, which node announces which
+//! address, which way a connection goes, and whether all is well.
 //!
-//! The commands read the cluster with the user's own rights, decide by the operator's own functions, call no provider
-//! and change nothing. [`Scene`](scene::Scene) is what the operator knows, [`forecast`](forecast::forecast) what it
-//! would do, [`explain`](explain::explain) what to tell; the rest reads and prints.
+//! The commands read the cluster with the user's own rights, decide by the functions of operator and node agent, call no
+//! provider and change nothing. Pure are [`Scene`](scene::Scene), what the operator knows, [`forecast`](forecast::forecast),
+//! what it would do, [`explain`](explain::explain), what to tell, [`parts`](survey::parts), whether all is well, and
+//! [`trace`](trace::trace), which way a connection goes; the rest reads and prints.
 
 pub mod access;
 pub mod announcements;
 pub mod cluster;
+pub mod completion;
 pub mod env;
 pub mod explain;
 pub mod facts;
@@ -26,6 +28,8 @@ pub mod status;
 mod style;
 pub mod survey;
 mod table;
+pub mod trace;
+pub mod trace_report;
 pub mod why;
 
 pub use pool_side::{PoolRefusal, RefusalField};

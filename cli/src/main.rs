@@ -7,13 +7,16 @@ use clap::Parser;
 use penstock_cli::{
     announcements::{announcements, announcements_text},
     cluster::Cluster,
+    completion::{answer, print_script},
     env::{env, env_text},
-    flags::{Command, Flags, Place},
+    flags::{Ask, Command, Flags, Place},
     output::Output,
     plan::{PlanReport, plan_file, plan_service, report_text, service_name},
     pools::pools,
     pools_text::pools_text,
     status::{status, status_text},
+    trace::Question,
+    trace_report::{arrives, trace_in, trace_text},
     why::{why, why_text},
 };
 use penstock_runtime::report_exit;
@@ -26,11 +29,23 @@ async fn main() -> ExitCode {
     }
 }
 
+/// What needs no cluster comes first.
 async fn execute(flags: Flags) -> Result<ExitCode> {
-    let Place { namespace, context, kubeconfig, operator_namespace, output } = flags.place;
-    let cluster = Cluster::connect(context, kubeconfig, namespace, operator_namespace).await?;
     match flags.command {
-        Command::Plan { service, file } => {
+        Command::Completion { shell } => print_script(shell).map(|()| ExitCode::SUCCESS),
+        Command::Complete { words } => {
+            print!("{}", answer(words)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Ask(question) => ask(flags.place, question).await,
+    }
+}
+
+async fn ask(place: Place, question: Ask) -> Result<ExitCode> {
+    let Place { namespace, context, kubeconfig, operator_namespace, output } = place;
+    let cluster = Cluster::connect(context, kubeconfig, namespace, operator_namespace).await?;
+    match question {
+        Ask::Plan { service, file } => {
             let report = match (service, file) {
                 (_, Some(path)) => plan_file(&cluster, &path).await?,
                 (service, None) => plan_service(&cluster, service_name(&service.unwrap_or_default())).await?,
@@ -38,32 +53,39 @@ async fn execute(flags: Flags) -> Result<ExitCode> {
             output.print(&report, report_text)?;
             Ok(say_errors(&report))
         }
-        Command::Why { service } => {
+        Ask::Why { service } => {
             let report = why(&cluster, service_name(&service)).await?;
             output.print(&report, why_text)?;
             say_notes(&report.notes);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Announcements { service } => {
+        Ask::Announcements { service } => {
             let key = service.map(|name| format!("{}/{}", cluster.namespace, service_name(&name)));
             let report = announcements(&cluster, key.as_deref()).await?;
             output.print(&report, announcements_text)?;
             say_notes(&report.notes);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Status => {
+        Ask::Trace { target, from, protocol, node } => {
+            let namespace = cluster.namespace.clone();
+            let report = trace_in(&cluster, &Question { target, protocol, from, node, namespace }).await?;
+            output.print(&report, trace_text)?;
+            say_notes(&report.notes);
+            Ok(if arrives(&report) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Ask::Status => {
             let report = status(&cluster).await?;
             output.print(&report, status_text)?;
             Ok(if report.well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Command::Pools { pool } => {
+        Ask::Pools { pool } => {
             let report = pools(&cluster, pool.as_deref()).await?;
             let holders = pool.is_some() || output == Output::Wide;
             output.print(&report, |report| pools_text(report, holders))?;
             say_notes(&report.notes);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Env { no_service_links } => {
+        Ask::Env { no_service_links } => {
             let report = env(&cluster, !no_service_links).await?;
             output.print(&report, env_text)?;
             say_notes(&report.notes);

@@ -1,6 +1,7 @@
 //! What `kubectl penstock status` calls well, and what not.
 
-#![allow(clippy::unwrap_used)] // a test may panic
+// A test may panic; literals read better by value.
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
 
 mod objects;
 
@@ -103,6 +104,15 @@ async fn what_stands_still_or_is_missing_is_a_problem_of_its_part() {
         let others = parts.iter().filter(|part| part.part != name);
         assert!(others.into_iter().all(|part| part.weight == Weight::Fine), "{parts:?}");
     }
+}
+
+#[tokio::test]
+async fn a_service_that_the_operator_has_not_come_to_is_not_served() {
+    let mut all = one_of_three();
+    all.services.push(service("new", json!({})));
+    let parts = parts(&survey(all).await);
+    let sentence = "Service shop/new has no address: the operator has not given it an address yet";
+    assert_eq!(part(&parts, "services").findings[0].sentence, sentence);
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ pub use environment::{ServiceEnvironment, service_environment};
 pub use external_ip::{ExternalIpAllowList, ExternalIpPolicy, ExternalIpRefusal};
 pub use external_name::{ExternalNameError, check_external_name};
 pub use flow::Flow;
-pub use frontend::{Frontend, FrontendAddress, FrontendKind, Protocol};
+pub use frontend::{Frontend, FrontendAddress, FrontendKind, Protocol, UnknownProtocol};
 pub use health_check::{HealthChange, HealthCheck};
 pub use index::{IndexConfig, ServiceIndex};
 pub use key::{ObjectKey, PortKey};
