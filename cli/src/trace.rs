@@ -160,7 +160,7 @@ fn follow(
             fates.push((view.name.clone(), on_way, fate));
         }
     }
-    let endpoints = endpoints::rows(owner, &fates, land);
+    let endpoints = endpoints::rows(address, owner, &fates, land);
     let verdict = verdict(way.hop.weight, &fates);
     hops.extend(endpoints::hop(verdict, &endpoints));
     Trace { target: address.to_string(), verdict, hops, endpoints, notes: land.notes.clone() }

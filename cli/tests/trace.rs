@@ -339,6 +339,16 @@ fn a_balancer_outside_the_cluster_says_how_it_is() {
     }
 }
 
+/// Connections stay within their family: what the Service has of the other one is no way out.
+#[test]
+fn endpoints_of_the_other_family_do_not_count() {
+    let mut v6 = slice(json!([{"addresses": ["2001:db8::5"], "nodeName": "n1"}]));
+    v6["addressType"] = json!("IPv6");
+    v6["metadata"]["name"] = json!("web-2");
+    let trace = follow(&with(json!({}), |land| land.slices.push(object(v6))), LB, None);
+    assert!(trace.endpoints.len() == 2 && !text(&trace).contains("2001:db8::5"), "{}", text(&trace));
+}
+
 #[test]
 fn one_node_only_and_one_that_is_not_there() {
     let land = scene(json!({}));

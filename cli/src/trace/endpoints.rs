@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointSlice};
+use penstock_model::{Family, FrontendAddress};
 use serde::Serialize;
 
 use super::{Hop, Landscape, Stage, Verdict, node_view::NodeFate, owner::Owner};
@@ -25,9 +26,15 @@ pub struct EndpointRow {
     pub chosen_on: Vec<String>,
 }
 
-/// Every endpoint of the Service port, in order, none twice.
-pub(super) fn rows(owner: &Owner, fates: &[(String, bool, NodeFate)], land: &Landscape) -> Vec<EndpointRow> {
-    let slices = land.slices.iter().filter(|slice| is_of(slice, owner));
+/// Every endpoint of the Service port that has the family of the address, in order, none twice.
+pub(super) fn rows(
+    address: FrontendAddress,
+    owner: &Owner,
+    fates: &[(String, bool, NodeFate)],
+    land: &Landscape,
+) -> Vec<EndpointRow> {
+    let family = format!("{:?}", Family::of(address.ip));
+    let slices = land.slices.iter().filter(|slice| slice.address_type == family && is_of(slice, owner));
     let mut rows: Vec<EndpointRow> = slices.flat_map(|slice| of_slice(slice, owner, fates)).collect();
     rows.sort();
     rows.dedup();
