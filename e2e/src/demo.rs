@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use crate::cluster::Cluster;
 use crate::component::OURS;
 use crate::install::{self, install};
+use crate::penstock_image::LIMIT;
 use crate::progress::{say, step_async};
 use crate::seed::{self, Flow};
 use crate::startup;
@@ -17,6 +18,7 @@ use crate::topology::Topology;
 pub async fn demo(topology: &Topology) -> Result<()> {
     let cluster = startup::up(topology).await?;
     install(&cluster).await?;
+    show_image(&cluster).await?;
     seed::apply_all(&cluster).await?;
     let external_ip =
         step_async("wait for the EXTERNAL-IP", seed::external_ip(&cluster, "load-balancer")).await?;
@@ -33,6 +35,16 @@ pub async fn demo(topology: &Topology) -> Result<()> {
     println!("\n{external_ip} is announced by {owner}. The cluster stays up; `make down` removes it.\n");
     println!("export KUBECONFIG={}", cluster.kubeconfig().display());
     println!("export PATH={}:$PATH", cluster.tools().kubectl().with_file_name("").display());
+    Ok(())
+}
+
+/// How large our image is. Only what is built as users get it is held to the limit.
+async fn show_image(cluster: &Cluster) -> Result<()> {
+    let image = install::built_image(cluster).await?;
+    let (tag, size) = (image.tag().to_owned(), image.compressed_size()?);
+    let megabytes = |octets: u64| format!("{}.{} MB", octets / 1_000_000, octets / 100_000 % 10);
+    println!("\nthe image penstock:{tag} of all programs is {} compressed", megabytes(size));
+    ensure!(cfg!(debug_assertions) || size <= LIMIT, "the image is larger than {}", megabytes(LIMIT));
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::archive::{Archive, pack, run};
 use crate::packages::apt;
@@ -17,7 +17,15 @@ use crate::progress::step;
 use crate::tools::{cache_dir, fill, fingerprint};
 
 /// Changes when the way that images are made changes, so that cached ones are made anew.
-const FORMAT: &str = "1";
+const FORMAT: &str = "3";
+
+/// Takes out what packages bring and no program here opens: manuals, and the tables of iconv(3), half of what the C library
+/// takes. Of the documentation the licences stay.
+pub(crate) const REMOVE_UNUSED: &str = "rm -rf usr/lib/*/gconv usr/share/man usr/share/lintian
+find usr/share/doc -type f ! -name copyright -delete";
+
+/// Where Debian has all certificate authorities in one file, and where TLS libraries look for them.
+pub(crate) const AUTHORITIES: &str = "etc/ssl/certs/ca-certificates.crt";
 
 /// What an image is made from.
 pub(crate) struct Recipe {
@@ -26,6 +34,8 @@ pub(crate) struct Recipe {
     /// The name that containerd and the kubelet know it by.
     pub(crate) tag: &'static str,
     pub(crate) packages: &'static [&'static str],
+    /// Whether public certificate authorities are in it, for programs that speak to the world by TLS.
+    pub(crate) authorities: bool,
     /// Path and text of files that are added.
     pub(crate) files: &'static [(&'static str, &'static str)],
     /// Path and target of links that are added.
@@ -43,6 +53,7 @@ const PAUSE_RECIPE: Recipe = Recipe {
     name: "pause",
     tag: PAUSE,
     packages: &["busybox-static"],
+    authorities: false,
     files: &[],
     links: &[],
     command: &["/bin/busybox", "sleep", "infinity"],
@@ -53,6 +64,7 @@ const NGINX_RECIPE: Recipe = Recipe {
     name: "nginx",
     tag: NGINX,
     packages: &["nginx-light", "curl", "busybox-static"],
+    authorities: false,
     files: &[
         (
             "etc/passwd",
@@ -75,11 +87,13 @@ const NGINX_RECIPE: Recipe = Recipe {
     command: &["/usr/sbin/nginx", "-g", "daemon off;"],
 };
 
-/// What our own programs need beside themselves: the C library that they are linked with, nft and iptables. No shell.
-const PENSTOCK_BASE: Recipe = Recipe {
+/// What our own programs need beside themselves: the C library that they are linked with, nft and iptables, and whom to
+/// believe that it is a cloud. No shell. The repository's `Dockerfile` has the same.
+pub(crate) const PENSTOCK_BASE: Recipe = Recipe {
     name: "penstock-base",
     tag: "",
     packages: &["libc6", "nftables", "iptables"],
+    authorities: true,
     files: &[
         (
             "etc/passwd",
@@ -133,7 +147,7 @@ impl Recipe {
 
     /// Everything that the result depends on, but for the packages' versions.
     fn parts(&self) -> impl std::fmt::Debug {
-        (self.tag, self.packages, self.files, self.links, self.command)
+        (self.tag, self.packages, self.authorities, self.files, self.links, self.command)
     }
 
     /// The layer alone, for images that have more on it.
@@ -163,6 +177,10 @@ impl Recipe {
         let root = work.path().join("root");
         fs::create_dir(&root).context("make a root directory")?;
         unpack(self.packages, &work.path().join("apt"), &root)?;
+        run(Command::new("/bin/sh").args(["-e", "-c", REMOVE_UNUSED]).current_dir(&root))?;
+        if self.authorities {
+            add_authorities(work.path(), &root)?;
+        }
         self.add_files(&root)?;
         pack(&root, layer)
     }
@@ -216,6 +234,40 @@ fn unpack(packages: &[&str], work: &Path, root: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Debian's certificate authorities, in one file, as its maintainer script would put them: that alone needs the packages that
+/// this one depends on.
+fn add_authorities(work: &Path, root: &Path) -> Result<()> {
+    let package = work.join("ca");
+    fs::create_dir(&package).context("make a directory for a package")?;
+    let download =
+        || run(Command::new("apt-get").args(["download", "ca-certificates"]).current_dir(&package));
+    if download().is_err() {
+        apt(&["update"])?;
+        download()?;
+    }
+    let unpacked = work.join("ca-unpacked");
+    for package in files(&package)? {
+        run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&unpacked))?;
+    }
+    let mut bundle = String::new();
+    for certificate in files(&unpacked.join("usr/share/ca-certificates/mozilla"))? {
+        bundle +=
+            &fs::read_to_string(&certificate).with_context(|| format!("read {}", certificate.display()))?;
+    }
+    ensure!(bundle.contains("BEGIN CERTIFICATE"), "the package ca-certificates has no certificates");
+    let path = parent_made(root, AUTHORITIES)?;
+    fs::write(&path, bundle).with_context(|| format!("write {}", path.display()))
+}
+
+/// The files of a directory, by name.
+fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(directory).with_context(|| format!("list {}", directory.display()))?;
+    let mut paths =
+        entries.map(|entry| Ok(entry.context("list files")?.path())).collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
 }
 
 /// Links the applets of busybox, where it is there, and among them the shell, where no package has put a program.

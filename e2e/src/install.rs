@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use ipnet::Ipv4Net;
@@ -64,11 +65,19 @@ pub async fn install_parts(cluster: &Cluster, parts: Parts) -> Result<()> {
     .await
 }
 
-/// The image of what was built last, on every node.
-async fn image(cluster: &Cluster) -> Result<PenstockImage> {
+/// The image of what was built last.
+///
+/// # Errors
+/// When a program is not built, or a file cannot be written.
+pub async fn built_image(cluster: &Cluster) -> Result<PenstockImage> {
     let directory = cluster.topology().state_dir().join("images");
     let made = tokio::task::spawn_blocking(move || PenstockImage::build(&Images::build()?, &directory));
-    let image = made.await.context("wait for the image")??;
+    made.await.context("wait for the image")?
+}
+
+/// The image of what was built last, on every node.
+async fn image(cluster: &Cluster) -> Result<PenstockImage> {
+    let image = built_image(cluster).await?;
     tokio::try_join!(image.import(cluster, Place::Node1), image.import(cluster, Place::Node2))?;
     Ok(image)
 }
@@ -95,12 +104,25 @@ fn node(mode: Mode, node_port_addresses: Option<Ipv4Net>) -> Value {
 }
 
 async fn upgrade(cluster: &Cluster, values: &Value) -> Result<()> {
-    let file: PathBuf = cluster.topology().state_dir().join("penstock-values.json");
+    let file = values_file(cluster);
     fs::write(&file, values.to_string()).with_context(|| format!("write {}", file.display()))?;
-    let command = Chart::new(cluster.tools()).upgrade(&cluster.kubeconfig(), &file)?;
+    helm(Chart::new(cluster.tools()).upgrade(&cluster.kubeconfig(), &file)?).await
+}
+
+/// The values of the last installation.
+pub fn values_file(cluster: &Cluster) -> PathBuf {
+    cluster.topology().state_dir().join("penstock-values.json")
+}
+
+/// Runs one of the [`Chart`]'s commands.
+///
+/// # Errors
+/// With what helm says.
+pub async fn helm(command: Command) -> Result<()> {
+    let action = command.get_args().next().unwrap_or_default().to_string_lossy().into_owned();
     let output = output(command).await.context("run helm")?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "helm upgrade failed: {}", said.trim());
+    ensure!(output.status.success(), "helm {action} failed: {}", said.trim());
     Ok(())
 }
 

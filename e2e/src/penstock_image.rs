@@ -1,9 +1,9 @@
 //! The image of our four programs. Below is a cached layer of Debian packages; the programs above it differ with every
 //! build, and so does the image's tag: Pods are replaced when, and only when, a program is another.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::{fs, io};
 
 use anyhow::{Context, Result, ensure};
 
@@ -16,6 +16,9 @@ use crate::topology::Place;
 
 /// The name under which the chart looks for it.
 pub const REPOSITORY: &str = "docker.io/library/penstock";
+
+/// What a registry may have to keep of it, and a node to load, in octets.
+pub const LIMIT: u64 = 40_000_000;
 
 /// The programs in it.
 const PROGRAMS: [&str; 4] = ["penstock-operator", "penstock-announcer", "penstock-node", "penstock-dns"];
@@ -46,6 +49,20 @@ impl PenstockImage {
             write(&format!("{REPOSITORY}:{tag}"), images.penstock_base(), &programs, &archive)?;
         }
         Ok(Self { tag, archive })
+    }
+
+    /// How many octets a registry keeps of it: it compresses layers as gzip does.
+    ///
+    /// # Errors
+    /// When gzip fails.
+    pub fn compressed_size(&self) -> Result<u64> {
+        let mut gzip = Command::new("gzip");
+        gzip.arg("--stdout").arg(&self.archive).stdout(Stdio::piped());
+        let mut child = gzip.spawn().context("run gzip")?;
+        let mut stdout = child.stdout.take().context("gzip has no output")?;
+        let size = io::copy(&mut stdout, &mut io::sink()).context("read what gzip wrote")?;
+        ensure!(child.wait().context("wait for gzip")?.success(), "gzip failed");
+        Ok(size)
     }
 
     /// What comes after the colon.
@@ -101,4 +118,30 @@ fn program(name: &str) -> Result<PathBuf> {
     let path = harness_program()?.with_file_name(name);
     ensure!(path.is_file(), "{} is not built; run: cargo build --workspace --bins", path.display());
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::images::{AUTHORITIES, PENSTOCK_BASE, REMOVE_UNUSED};
+
+    const DOCKERFILE: &str = include_str!("../../Dockerfile");
+
+    /// A registry is needed to build by it, so that nobody here does.
+    #[test]
+    fn the_dockerfile_makes_the_same_image() {
+        for package in PENSTOCK_BASE.packages {
+            assert!(DOCKERFILE.contains(&format!(" {package}")), "{package}");
+        }
+        for program in PROGRAMS {
+            assert!(DOCKERFILE.contains(&format!(" -p {program}")), "{program} is not built");
+            assert!(DOCKERFILE.contains(&format!("/target/release/{program}")), "{program} is not copied");
+        }
+        for (_, text) in PENSTOCK_BASE.files {
+            for line in text.lines() {
+                assert!(DOCKERFILE.contains(line), "{line}");
+            }
+        }
+        assert!(DOCKERFILE.contains(AUTHORITIES) && DOCKERFILE.contains(REMOVE_UNUSED));
+    }
 }

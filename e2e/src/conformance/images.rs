@@ -43,6 +43,7 @@ const BASE: Recipe = Recipe {
         "netcat-openbsd",
         "wget",
     ],
+    authorities: false,
     files: &[
         ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nuser-defined-in-image:x:1000:1000::/:/bin/sh\n"),
         ("etc/group", "root:x:0:\ngroup-defined-in-image:x:50000:user-defined-in-image\n"),
