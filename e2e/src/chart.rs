@@ -79,6 +79,26 @@ impl Chart {
         Ok(upgrade)
     }
 
+    /// The command that makes the installation what it was before its last change, and waits until its Pods are ready.
+    ///
+    /// # Errors
+    /// When helm's directories cannot be made.
+    pub fn rollback(&self, kubeconfig: &Path) -> Result<Command> {
+        let mut rollback = self.helm(&["rollback", RELEASE, "--namespace", NAMESPACE])?;
+        rollback.args(["--wait", "--timeout=100s"]).env("KUBECONFIG", kubeconfig);
+        Ok(rollback)
+    }
+
+    /// The command that removes it, and waits until its objects are gone.
+    ///
+    /// # Errors
+    /// When helm's directories cannot be made.
+    pub fn uninstall(&self, kubeconfig: &Path) -> Result<Command> {
+        let mut uninstall = self.helm(&["uninstall", RELEASE, "--namespace", NAMESPACE])?;
+        uninstall.args(["--wait", "--timeout=100s"]).env("KUBECONFIG", kubeconfig);
+        Ok(uninstall)
+    }
+
     /// The command that asks whether what is installed is at work, `helm test`.
     ///
     /// # Errors
