@@ -97,6 +97,8 @@ fn its_configuration_has_the_clusters_domain_and_another_one_replaces_the_pods()
     assert_eq!(configuration(&changed), expected);
     assert_ne!(template(&plain)["metadata"]["annotations"], template(&changed)["metadata"]["annotations"]);
     assert_eq!(template(&plain)["spec"], template(&changed)["spec"]);
+    let args = template(&plain)["spec"]["containers"][0]["args"].to_string();
+    assert!(args.contains("--state-file=/var/lib/penstock-dns/"), "{args}");
     let long = with(&["--set=dns.config.lameDuckSeconds=60"]);
     assert_eq!(template(&long)["spec"]["terminationGracePeriodSeconds"], 70);
 }

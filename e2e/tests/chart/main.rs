@@ -118,6 +118,7 @@ fn a_wrong_key_or_value_is_refused() {
         ("dns.config.podNames=all", "podNames"),
         ("dns.config.ttl=3601", "ttl"),
         ("dns.config.upstreams={dns.example}", "upstreams"),
+        ("dns.config.transfersTo={dns.example}", "transfersTo"),
         ("dns.config.stubDomains.corp={10.0.0.1:port}", "stubDomains"),
         ("admissionPolicies.externalIPs.cidrs={203.0.113.1}", "cidrs"),
         ("admissionPolicies.statusWriters={a b}", "statusWriters"),
@@ -175,7 +176,8 @@ fn pods_can_do_no_more_than_they_must() {
         let volumes = match name {
             "penstock-node" => serde_json::json!([
                 {"name": "state", "hostPath": {"path": "/var/lib/penstock", "type": "DirectoryOrCreate"}}]),
-            "penstock-dns" => serde_json::json!([{"name": "config", "configMap": {"name": "penstock-dns"}}]),
+            "penstock-dns" => serde_json::json!([
+                {"name": "config", "configMap": {"name": "penstock-dns"}}, {"name": "state", "emptyDir": {}}]),
             _ => Value::Null,
         };
         assert_eq!(pod["volumes"], volumes, "{name}");
