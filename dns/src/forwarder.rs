@@ -92,6 +92,7 @@ impl Forwarder {
             Ok(lookup) => Reply {
                 answers: lookup.answers().to_vec(),
                 authorities: lookup.authorities().to_vec(),
+                additionals: lookup.additionals().to_vec(),
                 ..Reply::default()
             },
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) => negative(none),

@@ -132,7 +132,7 @@ impl Resolver {
         rotate(&mut answers, self.turn.fetch_add(1, Ordering::Relaxed));
         Progress::Done(Reply {
             code: code(answer.outcome),
-            authoritative: answer.outcome != Outcome::Elsewhere,
+            authoritative: !matches!(answer.outcome, Outcome::Elsewhere | Outcome::Refused),
             recursion_available: false,
             answers,
             authorities: answer.authorities,
@@ -173,7 +173,7 @@ fn code(outcome: Outcome) -> ResponseCode {
 fn any(name: &Name) -> Reply {
     let data = HINFO::new("ANY obsoleted".into(), "See RFC 8482".into());
     let record = Record::from_rdata(name.clone(), ANY_TTL, RData::HINFO(data));
-    Reply { authoritative: true, answers: vec![record], ..Reply::default() }
+    Reply { answers: vec![record], ..Reply::default() }
 }
 
 /// Lets another address be the first; aliases stay before what they lead to.

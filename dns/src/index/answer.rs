@@ -135,7 +135,8 @@ impl RecordIndex {
             RecordType::A => self.addresses(asked, |ip| ip.is_ipv4()),
             RecordType::AAAA => self.addresses(asked, |ip| ip.is_ipv6()),
             RecordType::PTR if asked.kind == ZoneKind::Reverse => self.owners(asked).map(Sections::from),
-            RecordType::SRV => self.services(asked),
+            // As in CoreDNS: it has addresses alone.
+            RecordType::SRV if asked.labels != ["ns", "dns"] => self.services(asked),
             RecordType::CNAME => self.alias(asked).map(Sections::from),
             RecordType::TXT if asked.labels == ["dns-version"] => Ok(vec![version(asked.name)].into()),
             RecordType::SOA if at_apex => Ok(vec![self.soa(&asked.zone)].into()),
@@ -238,7 +239,7 @@ impl RecordIndex {
     }
 
     fn name_server_records(&self, name: &Name, zone: &Name) -> Sections {
-        let (mut sections, mut seen) = (Sections::default(), HashSet::new());
+        let (mut sections, mut seen, mut placed) = (Sections::default(), HashSet::new(), HashSet::new());
         for one in self.name_servers() {
             let (Some(ip), Some(server)) = (one.address(), name_below(&one.owner, zone)) else {
                 continue;
@@ -247,7 +248,9 @@ impl RecordIndex {
                 let data = RData::NS(NS(server.clone()));
                 sections.answers.push(self.record(name.clone(), data));
             }
-            sections.additionals.push(self.address_record(server, ip));
+            if placed.insert((server.clone(), ip)) {
+                sections.additionals.push(self.address_record(server, ip));
+            }
         }
         sections
     }

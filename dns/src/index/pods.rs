@@ -30,6 +30,10 @@ impl Pods {
     pub(crate) fn apply(&mut self, object: &core::Pod) -> bool {
         let key = ObjectKey::of(&object.metadata);
         let addresses = addresses(object);
+        // On its way out it is what it was, as in CoreDNS: until it is gone it may still answer.
+        if object.metadata.deletion_timestamp.is_some() && addresses.is_some() {
+            return false;
+        }
         if self.all.get(&key) == addresses.as_ref() {
             return false;
         }
@@ -65,14 +69,13 @@ impl Pods {
     }
 }
 
-/// `None` for a Pod that is about to go or has ended, whose address may already be another's.
+/// `None` for a Pod that has ended, whose address may already be another's.
 fn addresses(object: &core::Pod) -> Option<Arc<[IpAddr]>> {
     const ENDED: [&str; 3] = ["Succeeded", "Failed", "Unknown"];
     let status = object.status.as_ref();
     let ended = status.and_then(|s| s.phase.as_deref()).is_some_and(|phase| ENDED.contains(&phase));
-    let gone = ended || object.metadata.deletion_timestamp.is_some();
     let texts = status.and_then(|s| s.pod_ips.as_deref()).unwrap_or_default();
-    (!gone).then(|| texts.iter().filter_map(|ip| parse_ip(&ip.ip)).collect())
+    (!ended).then(|| texts.iter().filter_map(|ip| parse_ip(&ip.ip)).collect())
 }
 
 /// The address that a Pod's name stands for: `10-0-0-1`, `2001-db8--1`.
@@ -80,4 +83,29 @@ pub(crate) fn address_of(label: &str) -> Option<IpAddr> {
     let is_v4 = label.matches('-').count() == 3 && !label.contains("--");
     let text = label.replace('-', if is_v4 { "." } else { ":" });
     text.parse().map(|ip: IpAddr| ip.to_canonical()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(phase: &str, ends: bool) -> core::Pod {
+        let mut metadata = serde_json::json!({ "name": "a", "namespace": "shop" });
+        if ends {
+            metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        }
+        let status = serde_json::json!({ "phase": phase, "podIPs": [{ "ip": "10.0.0.1" }] });
+        serde_json::from_value(serde_json::json!({ "metadata": metadata, "status": status })).unwrap()
+    }
+
+    #[test]
+    fn a_pod_has_its_name_until_it_has_ended_or_is_gone() {
+        let ip = "10.0.0.1".parse().unwrap();
+        let mut pods = Pods::default();
+        assert!(!pods.apply(&pod("Running", true)), "one that was never seen alive");
+        assert!(pods.apply(&pod("Running", false)) && !pods.apply(&pod("Running", true)));
+        assert_eq!(pods.count("shop", ip), 1);
+        assert!(pods.apply(&pod("Succeeded", true)));
+        assert_eq!(pods.count("shop", ip), 0);
+    }
 }
