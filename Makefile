@@ -1,6 +1,6 @@
 # What everyone runs. Each target shows its progress, ends by itself and returns non-zero on failure.
 
-.PHONY: help demo test seed flows conformance chaos bench down status build crds fmt lint
+.PHONY: help demo test seed dns-oracle flows conformance chaos bench down status build crds fmt lint
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -8,7 +8,7 @@ RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 DEBUG = $(or $(CARGO_TARGET_DIR),target)/debug
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: prerequisites machine ## Bring up a real cluster with Penstock and the seed's Services, and show who answers (as root)
 	cargo build --release --workspace --bins
@@ -43,6 +43,11 @@ MODE = nftables
 flows: prerequisites machine ## Send packets to Services of every kind through penstock-node and kube-proxy, and compare (as root)
 	cargo build --workspace --bins
 	$(DEBUG)/penstock-e2e flows --mode $(MODE) $(FLOWS)
+
+# An API server and the DNS servers, in a network namespace of their own. ORACLE takes flags: ORACLE='--queries 2000 --seed 7'.
+dns-oracle: prerequisites machine ## Ask CoreDNS and penstock-dns the same, and compare what they answer (as root)
+	cargo build --workspace --bins
+	$(DEBUG)/penstock-e2e dns-oracle $(ORACLE)
 
 # A cluster of its own, which is taken down at the end. CONFORMANCE takes flags: CONFORMANCE='--group services',
 # CONFORMANCE='--focus "session affinity"', CONFORMANCE='--proxy kube-proxy'.

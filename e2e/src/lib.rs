@@ -15,6 +15,7 @@
 //! | [`seed`], [`demo`] | The seed's Services, and everything shown |
 //! | [`flows`] | What a Service must do, packet by packet, and whether ours and kube-proxy do it |
 //! | [`conformance`] | Kubernetes' own tests on a cluster with ours, or kube-proxy, as its service proxy |
+//! | [`dns_oracle`] | CoreDNS and penstock-dns, asked the same |
 //! | [`moto`] | An emulator of AWS |
 //! | [`router`] | bird and frr, to speak BGP and BFD with |
 //! | [`bench`] | How fast and how large, beside the API server's own floor and a peer |
@@ -33,6 +34,7 @@ pub mod conformance;
 pub mod container;
 pub mod control_plane;
 pub mod demo;
+pub mod dns_oracle;
 pub mod flows;
 pub mod forward;
 pub(crate) mod foundation;

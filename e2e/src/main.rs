@@ -13,7 +13,7 @@ use penstock_e2e::flows::{self, echo::Echo};
 use penstock_e2e::forward::Forward;
 use penstock_e2e::machine::Machine;
 use penstock_e2e::topology::Topology;
-use penstock_e2e::{bench, conformance, packages, scenarios, startup, teardown, uml};
+use penstock_e2e::{bench, conformance, dns_oracle, packages, scenarios, startup, teardown, uml};
 
 /// A whole Kubernetes cluster on one machine: two nodes and a client, in namespaces without a way out.
 #[derive(Parser)]
@@ -54,6 +54,8 @@ enum Action {
     Conformance(conformance::Flags),
     /// Play the seed section by section on a real cluster, and check what each claims.
     Seed(scenarios::Flags),
+    /// Ask CoreDNS and penstock-dns the same about the same objects, and compare what they answer.
+    DnsOracle(dns_oracle::Flags),
     /// Show a cluster's processes, nodes and Pods of ours.
     Status(Instance),
     /// The process that is a node's machine (internal).
@@ -135,6 +137,10 @@ fn run(action: Action) -> Result<ExitCode> {
             false => ExitCode::FAILURE,
         }),
         Action::Conformance(flags) => runtime()?.block_on(conformance::run(&flags)).map(|good| match good {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        }),
+        Action::DnsOracle(flags) => dns_oracle::run(&flags).map(|good| match good {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         }),

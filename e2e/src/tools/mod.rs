@@ -103,7 +103,7 @@ const E2E_TEST: Module = Module {
     folders: &[],
 };
 
-/// The DNS of the cluster that those tests run on, and of some of their Pods.
+/// The DNS of the cluster that those tests run on, and of some of their Pods; and the oracle of ours.
 const COREDNS: Module = Module {
     name: "coredns",
     pinned: "github.com/coredns/coredns",
@@ -184,6 +184,19 @@ pub fn kube_proxy() -> Result<PathBuf> {
     KUBE_PROXY.build(&cache_dir()?).map(|place| place.join("kube-proxy"))
 }
 
+/// Builds CoreDNS unless the cache has it; returns the program.
+///
+/// # Errors
+/// As [`Tools::build`].
+pub fn coredns() -> Result<PathBuf> {
+    COREDNS.build(&cache_dir()?).map(|place| place.join("coredns"))
+}
+
+/// CoreDNS' version, as in its go.mod.
+pub fn coredns_version() -> &'static str {
+    version_of(COREDNS.go_mod, COREDNS.pinned).unwrap_or_default()
+}
+
 /// Builds the reader of requests unless the cache has it; see [`crate::vendor_types`].
 ///
 /// # Errors
@@ -227,7 +240,7 @@ impl E2eTest {
     /// As [`Tools::build`].
     pub fn build() -> Result<Self> {
         let cache = cache_dir()?;
-        Ok(Self { place: E2E_TEST.build(&cache)?, coredns: COREDNS.build(&cache)?.join("coredns") })
+        Ok(Self { place: E2E_TEST.build(&cache)?, coredns: coredns()? })
     }
 
     /// The version of Kubernetes that it is of.
