@@ -63,9 +63,10 @@ conformance: prerequisites machine ## Run Kubernetes' own tests of Services and 
 # make bench BENCH='aws --services 1000'
 # make bench BENCH=providers (or hetzner, or digitalocean)
 # make bench BENCH='announcer --runs 5'
+# make bench BENCH='dns --runs 5'
 CLOUDS = providers aws hetzner digitalocean
 AREA = $(firstword $(BENCH))
-bench: prerequisites $(if $(filter operator $(CLOUDS),$(AREA)),go,machine) ## Measure: the operator beside MetalLB, calls to clouds (BENCH=providers), the announcer's fail-over, the dataplane beside kube-proxy (as root)
+bench: prerequisites $(if $(filter operator $(CLOUDS),$(AREA)),go,machine) ## Measure: the operator beside MetalLB, calls to clouds (BENCH=providers), the announcer's fail-over, the dataplane beside kube-proxy, the DNS beside CoreDNS (as root)
 	$(if $(filter announcer,$(AREA)),,cargo build --release --workspace --bins)
 	$(if $(filter announcer $(CLOUDS),$(AREA)),,$(RELEASE)/penstock-e2e bench $(BENCH))
 	$(if $(filter-out $(CLOUDS),$(AREA)),,$(RELEASE)/penstock-provider-bench $(BENCH))

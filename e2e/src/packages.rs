@@ -45,6 +45,9 @@ const PYTHON_PACKAGES: [&str; 2] = ["python3", "python3-venv"];
 /// Routers that the announcer's tests speak BGP and BFD with.
 const ROUTER_PACKAGES: [&str; 2] = ["bird2", "frr"];
 
+/// What the cluster's DNS is measured with.
+const DNS_BENCH_PACKAGES: [&str; 2] = ["dnsperf", "util-linux"];
+
 /// What decides whether a package's services are started on installation (invoke-rc.d(8)).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
@@ -82,6 +85,16 @@ pub fn ensure_for_uml() -> Result<()> {
 /// As [`ensure`].
 pub fn ensure_for_python() -> Result<()> {
     ensure_packages(&PYTHON_PACKAGES)
+}
+
+/// Makes sure that the cluster's DNS can be measured.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_for_dns_bench() -> Result<()> {
+    ensure_root()?;
+    restore_service_policy()?;
+    ensure_packages(&DNS_BENCH_PACKAGES)
 }
 
 /// Makes sure that bird and frr can be run.

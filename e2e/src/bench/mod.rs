@@ -2,12 +2,14 @@
 //!
 //! Nothing here asserts a time; a wrong result (an address twice, a Service without one, an address that changed over a
 //! restart) fails the run. [`scenario`] is what an operator is put through, [`load`] what is asked of it, [`floor`] the
-//! least that anybody would need, [`subject`] who is measured. [`dataplane`] is what a node's forwarding is put through, and [`ipvs`] how
+//! least that anybody would need, [`subject`] who is measured. [`dataplane`] is what a node's forwarding is put through, `dns` what the
+//! cluster's DNS is, and [`ipvs`] how
 //! often it calls the kernel in that mode.
 
 pub mod api_requests;
 pub mod census;
 pub mod dataplane;
+mod dns;
 pub mod floor;
 mod ipvs;
 pub mod load;
@@ -28,6 +30,8 @@ pub enum Area {
     Operator,
     /// penstock-node beside kube-proxy in network namespaces. Needs root.
     Dataplane,
+    /// penstock-dns beside CoreDNS. Needs root.
+    Dns,
     /// How often the kernel's IPVS is called, by penstock-node and by kube-proxy. Needs root.
     Ipvs,
 }
@@ -73,6 +77,9 @@ pub async fn run(flags: &Flags) -> Result<()> {
     }
     if wanted(Area::Dataplane) {
         dataplane::run(flags).await?;
+    }
+    if wanted(Area::Dns) {
+        dns::run(flags).await?;
     }
     // Only when it is asked for: its first run did not come to an end.
     if flags.areas.contains(&Area::Ipvs) {

@@ -47,8 +47,8 @@ pub struct Pair {
 /// The programs.
 #[derive(Debug, Clone)]
 pub struct Programs {
-    coredns: PathBuf,
-    penstock: PathBuf,
+    pub(crate) coredns: PathBuf,
+    pub(crate) penstock: PathBuf,
 }
 
 impl Programs {
@@ -141,7 +141,7 @@ impl Pair {
 }
 
 /// As most clusters have it (kubeadm's), with `any`, which answers ANY by RFC 8482, and without keeping what changes.
-fn corefile(setting: &Setting, kubeconfig: &Path, port: u16) -> String {
+pub(crate) fn corefile(setting: &Setting, kubeconfig: &Path, port: u16) -> String {
     let domains = setting.domains.join(" ");
     let own = format!("{domains} in-addr.arpa ip6.arpa");
     format!(
@@ -153,7 +153,7 @@ fn corefile(setting: &Setting, kubeconfig: &Path, port: u16) -> String {
     )
 }
 
-fn configuration(setting: &Setting) -> String {
+pub(crate) fn configuration(setting: &Setting) -> String {
     let domains = setting.domains.join(", ");
     format!("clusterDomains: [{domains}]\npodNames: {}\nupstreams: ['{OTHERS}']\n", setting.pods)
 }
