@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 
 use super::proxy;
-use super::scene::{Scene, Sender};
-
-const MYNGINX: &str = "run=mynginx";
+use super::scene::{MYNGINX, Scene, Sender};
 
 async fn set(scene: &Scene<'_>) -> Result<String> {
     scene.apply("mynginx-service.yaml").await?;

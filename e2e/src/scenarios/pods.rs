@@ -4,10 +4,8 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 
-use super::scene::{Scene, Sender};
+use super::scene::{MYNGINX, Scene, Sender};
 use crate::seed;
-
-const MYNGINX: &str = "run=mynginx";
 
 /// The Pods' network, before there is any Service.
 pub(super) async fn pods(scene: &Scene<'_>) -> Result<()> {
@@ -49,9 +47,8 @@ pub(super) async fn services(scene: &Scene<'_>) -> Result<()> {
     scene
         .claim("kubectl expose deployment mynginx makes a Service with a cluster IP", async {
             scene.kubectl(&["expose", "deployment", "mynginx"]).await?;
-            let pods = scene.pods(MYNGINX).await?;
             let ip = scene.field("service/mynginx", "{.spec.clusterIP}").await?;
-            scene.answered_by(Sender::Pod(&scene.pod(MYNGINX).await?), &format!("http://{ip}/"), &pods).await
+            scene.nginx_answers(&format!("http://{ip}/")).await
         })
         .await;
     scene.apply("mynginx-service.yaml").await?;
@@ -59,8 +56,7 @@ pub(super) async fn services(scene: &Scene<'_>) -> Result<()> {
     let url = format!("http://{ip}/");
     scene
         .claim("the manifest: port 80, targetPort 8080, answered by every Pod", async {
-            let pods = scene.pods(MYNGINX).await?;
-            scene.answered_by(Sender::Pod(&scene.pod(MYNGINX).await?), &url, &pods).await
+            scene.nginx_answers(&url).await
         })
         .await;
     scene
@@ -78,8 +74,7 @@ pub(super) async fn services(scene: &Scene<'_>) -> Result<()> {
             let after = scene.pod_ips(MYNGINX).await?;
             ensure!(before.is_disjoint(&after), "{before:?} became {after:?}");
             ensure!(scene.field("service/mynginx", "{.spec.clusterIP}").await? == ip, "its address changed");
-            let pods = scene.pods(MYNGINX).await?;
-            scene.answered_by(Sender::Pod(&scene.pod(MYNGINX).await?), &url, &pods).await
+            scene.nginx_answers(&url).await
         })
         .await;
     Ok(())
@@ -105,8 +100,7 @@ pub(super) async fn endpoints(scene: &Scene<'_>) -> Result<()> {
             ensure!(ips.len() == 3, "{ips:?}");
             scene.becomes("the Endpoints", &ips, endpoints).await?;
             let ip = scene.field("service/mynginx", "{.spec.clusterIP}").await?;
-            let pods = scene.pods(MYNGINX).await?;
-            scene.answered_by(Sender::Pod(&scene.pod(MYNGINX).await?), &format!("http://{ip}/"), &pods).await
+            scene.nginx_answers(&format!("http://{ip}/")).await
         })
         .await;
     scene
@@ -191,9 +185,7 @@ pub(super) async fn chosen_cluster_ip(scene: &Scene<'_>) -> Result<()> {
     scene.apply("chosen-cluster-ip.yaml").await?;
     scene
         .claim("the Service has the address that was chosen, and answers there", async {
-            let pods = scene.pods(MYNGINX).await?;
-            let pod = scene.pod(MYNGINX).await?;
-            scene.answered_by(Sender::Pod(&pod), "http://10.96.0.79/", &pods).await
+            scene.nginx_answers("http://10.96.0.79/").await
         })
         .await;
     let taken = scene.is_refused("taken-cluster-ip.yaml", "provided IP is already allocated");

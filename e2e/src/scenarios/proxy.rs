@@ -5,14 +5,12 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use super::scene::{Scene, Sender};
+use super::scene::{MYNGINX, Scene, Sender};
 use crate::cluster::Cluster;
 use crate::component::node_agent;
 use crate::flows::program::Mode;
 use crate::install::{self, Parts};
 use crate::topology::Place;
-
-const MYNGINX: &str = "run=mynginx";
 
 /// The lines of what the first node's kernel has in nftables, whatever their order.
 pub(super) async fn rules(cluster: &Cluster) -> Result<BTreeSet<String>> {

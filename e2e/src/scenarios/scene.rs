@@ -18,6 +18,9 @@ use crate::wait::{Look, until};
 /// How long something may take to become true; it bounds the wait for what never does.
 const SETTLE: Duration = Duration::from_secs(90);
 
+/// The label of the seed's nginx.
+pub(super) const MYNGINX: &str = "run=mynginx";
+
 /// How many requests are made between two looks at who has answered.
 const REQUESTS: usize = 8;
 
@@ -179,6 +182,12 @@ impl<'a> Scene<'a> {
             })
         })
         .await
+    }
+
+    /// That every Pod of the seed's nginx answers one of them.
+    pub(super) async fn nginx_answers(&self, url: &str) -> Result<()> {
+        let (pod, pods) = (self.pod(MYNGINX).await?, self.pods(MYNGINX).await?);
+        self.answered_by(Sender::Pod(&pod), url, &pods).await
     }
 
     /// That a value becomes what it should be.

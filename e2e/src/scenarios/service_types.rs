@@ -4,12 +4,10 @@ use anyhow::{Context, Result, ensure};
 use ipnet::Ipv4Net;
 
 use super::pods::{answers, applications};
-use super::scene::{Scene, Sender};
+use super::scene::{MYNGINX, Scene, Sender};
 use crate::install::{self, Parts};
 use crate::seed;
 use crate::topology::{EXTERNAL_IP, NODE_1, NODE_2, Place};
-
-const MYNGINX: &str = "run=mynginx";
 
 async fn set(scene: &Scene<'_>, manifest: &str) -> Result<()> {
     scene.apply(manifest).await?;
@@ -28,12 +26,7 @@ pub(super) async fn cluster_ip(scene: &Scene<'_>) -> Result<()> {
         })
         .await;
     let url = format!("http://{ip}/");
-    scene
-        .claim("it is reachable within the cluster", async {
-            let pods = scene.pods(MYNGINX).await?;
-            scene.answered_by(Sender::Pod(&scene.pod(MYNGINX).await?), &url, &pods).await
-        })
-        .await;
+    scene.claim("it is reachable within the cluster", async { scene.nginx_answers(&url).await }).await;
     scene
         .claim("it is not reachable from outside", async {
             let error = seed::connect_error(scene.cluster, Place::Client, &url).await?;

@@ -22,7 +22,8 @@ fn namespace(number: usize) -> String {
     format!("team-{}", number % NAMESPACES)
 }
 
-fn is_headless(number: usize) -> bool {
+/// Whether it has no address without endpoints.
+pub(super) fn is_headless(number: usize) -> bool {
     number.is_multiple_of(HEADLESS)
 }
 

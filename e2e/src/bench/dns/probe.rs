@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use super::population::{name, service};
+use super::population::{is_headless, name, service};
 use crate::bench::spread::Spread;
 use crate::dns_oracle::object::{Object, carry_out};
 use crate::dns_oracle::servers::plain;
@@ -59,8 +59,7 @@ pub(super) async fn changes(
     count: usize,
 ) -> Result<Spread> {
     let mut all = Vec::new();
-    // Not headless ones, which have no address without endpoints.
-    let new: Vec<usize> = (first..).filter(|number| number % 10 != 0).take(count).collect();
+    let new: Vec<usize> = (first..).filter(|number| !is_headless(*number)).take(count).collect();
     for number in new {
         let object: Object = service(number);
         carry_out(client, &[], &[&object]).await?;
