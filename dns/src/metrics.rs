@@ -141,6 +141,7 @@ fn code_text(code: ResponseCode) -> &'static str {
         ResponseCode::NXDomain => "NXDOMAIN",
         ResponseCode::NotImp => "NOTIMP",
         ResponseCode::Refused => "REFUSED",
+        ResponseCode::NotAuth => "NOTAUTH",
         ResponseCode::BADVERS => "BADVERS",
         _ => "other",
     }

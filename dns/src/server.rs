@@ -108,10 +108,9 @@ impl Service {
 
     /// The messages of a transfer.
     pub(crate) async fn transfer(&self, asked: Asked) -> mpsc::Receiver<Vec<u8>> {
-        let since = Instant::now();
-        let messages = self.transfers.start(self.resolver.index(), asked).await;
-        self.metrics.answered(ResponseCode::NoError, since.elapsed());
-        messages
+        let (since, metrics) = (Instant::now(), self.metrics.clone());
+        let begun = move |code| metrics.answered(code, since.elapsed());
+        self.transfers.start(self.resolver.index(), asked, begun).await
     }
 
     fn refuse(&self, asked: &Asked, since: Instant, transport: Transport) -> Vec<u8> {

@@ -45,15 +45,23 @@ impl Transfers {
             && self.allowed.iter().any(allowed)
     }
 
-    /// The messages of a transfer, of the domain as it is now. Ends when nobody takes them any more.
-    pub(crate) async fn start(&self, index: &SharedIndex, asked: Asked) -> mpsc::Receiver<Vec<u8>> {
+    /// The messages of a transfer, of the domain as it is now. Ends when nobody takes them any more. `begun` is told what the
+    /// first one says.
+    pub(crate) async fn start(
+        &self,
+        index: &SharedIndex,
+        asked: Asked,
+        begun: impl FnOnce(ResponseCode) + Send + 'static,
+    ) -> mpsc::Receiver<Vec<u8>> {
         let (send, messages) = mpsc::channel(1);
         let place = Arc::clone(&self.place).acquire_owned().await;
         let index = index.clone();
         spawn_blocking(move || {
             let _place = place;
             let tell = |reply: &Reply| send.blocking_send(asked.encode(reply, Transport::Tcp)).is_ok();
-            match content(&index, &asked) {
+            let content = content(&index, &asked);
+            begun(content.code());
+            match content {
                 Content::Reply(reply) => drop(tell(&reply)),
                 Content::Domain(frozen) => drop(parts(&frozen, &asked).all(|reply| tell(&reply))),
             }
@@ -74,6 +82,15 @@ enum Content {
     Reply(Reply),
     /// Everything, out of an index that does not change meanwhile: all of a transfer is of one serial.
     Domain(Box<RecordIndex>),
+}
+
+impl Content {
+    fn code(&self) -> ResponseCode {
+        match self {
+            Self::Reply(reply) => reply.code,
+            Self::Domain(_) => ResponseCode::NoError,
+        }
+    }
 }
 
 fn content(index: &SharedIndex, asked: &Asked) -> Content {

@@ -19,6 +19,7 @@ use penstock_dns::{
     transfer::Transfers,
 };
 use penstock_model::ObjectKey;
+use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -34,6 +35,7 @@ const AGAIN: Duration = Duration::from_secs(4);
 
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    metrics: Metrics,
     _stop: DropGuard,
 }
 
@@ -64,9 +66,18 @@ impl Running {
         let resolver = Resolver::new(SharedIndex::new(index), Forwarder::new(upstreams).unwrap());
         let listeners = Listeners::bind(&[(Ipv4Addr::LOCALHOST, 0).into()], 2).unwrap();
         let (address, stop) = (listeners.addresses()[0], CancellationToken::new());
-        let service = Service { resolver, metrics: Metrics::default(), transfers };
+        let metrics = Metrics::default();
+        let service = Service { resolver, metrics: metrics.clone(), transfers };
         tokio::spawn(listeners.serve(service, stop.clone()));
-        Self { address, _stop: stop.drop_guard() }
+        Self { address, metrics, _stop: stop.drop_guard() }
+    }
+
+    /// What `/metrics` says.
+    pub(crate) fn metrics(&self) -> String {
+        let (mut registry, mut text) = (Registry::default(), String::new());
+        self.metrics.register(&mut registry);
+        encode(&mut text, &registry).unwrap();
+        text
     }
 }
 

@@ -86,6 +86,8 @@ async fn what_is_no_domain_of_the_cluster_is_not_transferred_and_nothing_over_ud
         let answer = ask_tcp(&server, &question(name, AXFR)).await;
         assert_eq!(answer.metadata.response_code, ResponseCode::NotAuth, "{name}");
     }
+    let counted = r#"rcode="NOTAUTH"} 3"#;
+    assert!(server.metrics().contains(counted), "{}", server.metrics());
     let answer = ask_udp(&server, &question(DOMAIN, AXFR)).await;
     assert_eq!(answer.metadata.response_code, ResponseCode::Refused);
 }
