@@ -1,6 +1,6 @@
 # What everyone runs. Each target shows its progress, ends by itself and returns non-zero on failure.
 
-.PHONY: help demo test seed dns-oracle flows conformance chaos bench down status build crds fmt lint
+.PHONY: help demo test seed dns-oracle flows conformance chaos bench down status build crds fmt lint licences sbom
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -91,6 +91,34 @@ fmt: ## Format
 lint: prerequisites ## Check format and lints as CI does
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+CARGO_DENY = 0.20.2
+CARGO_CYCLONEDX = 0.5.9
+CACHE = $(or $(PENSTOCK_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/penstock)
+SBOM = $(or $(CARGO_TARGET_DIR),target)/sbom
+
+# Of every crate that is linked in: its licence, where it comes from, and what is banned (deny.toml). ADVISORIES=advisories
+# asks RustSec's database too, which lies on GitHub.
+licences: prerequisites $(CACHE)/cargo-deny-$(CARGO_DENY) ## Check the licences and sources of all dependencies (ADVISORIES=advisories: known vulnerabilities too)
+	$(CACHE)/cargo-deny-$(CARGO_DENY)/bin/cargo-deny check licenses bans sources $(ADVISORIES)
+
+# CycloneDX, one for each program that is shipped. The tool writes beside Cargo.toml only, and names the folder.
+SHIPPED = operator/penstock-operator announcer/penstock-announcer dataplane/penstock-node dns/penstock-dns cli/kubectl-penstock
+sbom: prerequisites $(CACHE)/cargo-cyclonedx-$(CARGO_CYCLONEDX) ## Write what each shipped program is made of into sbom/ of the build directory
+	$(CACHE)/cargo-cyclonedx-$(CARGO_CYCLONEDX)/bin/cargo-cyclonedx cyclonedx --quiet --format json --spec-version 1.5 \
+		--describe binaries --no-build-deps
+	mkdir -p $(SBOM)
+	for program in $(SHIPPED); do \
+		sed "s|file://$(CURDIR)|file://.|g" $${program}_bin.cdx.json > $(SBOM)/$${program#*/}.cdx.json || exit 1; \
+	done
+	rm -f */*_bin.cdx.json
+	@ls $(SBOM)/*.cdx.json
+
+# Without what would make them fast: they run for a second.
+$(CACHE)/cargo-deny-$(CARGO_DENY) $(CACHE)/cargo-cyclonedx-$(CARGO_CYCLONEDX): $(CACHE)/%:
+	tool=$*; env -u CARGO_TARGET_DIR CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+		CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo install "$${tool%-*}@$${tool##*-}" --locked --no-default-features --root $@.part
+	mv $@.part $@
 
 # What the harness cannot install is refused here, before a build of minutes. Whatever else is missing it installs.
 .PHONY: prerequisites machine root go
