@@ -82,7 +82,7 @@ chaos: prerequisites go ## Crash the operator at every call, and change objects 
 build: prerequisites ## Build all programs
 	cargo build --release --workspace --bins
 
-crds: prerequisites ## Generate the YAML of our kinds anew
+crds: prerequisites ## Generate the YAML of our kinds and docs/reference/ anew
 	cargo run -p penstock-crds --example generate
 
 fmt: ## Format

@@ -17,6 +17,7 @@ mod label_selectors;
 mod load_balancer;
 mod load_balancer_class;
 mod node_announcement;
+pub mod reference;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -25,9 +26,9 @@ pub use address_range::{AddressRange, AddressRangeError};
 pub use annotation::{
     ADDRESS_POOL, ADDRESS_POOL_METALLB, ADDRESS_POOL_METALLB_OLD, ALLOCATED_FROM, ALLOCATED_FROM_METALLB,
     ALLOCATED_FROM_METALLB_OLD, ALLOW_SHARED_IP, ALLOW_SHARED_IP_METALLB, ALLOW_SHARED_IP_METALLB_OLD,
-    APPROVED_PLAN, AWS_ADOPT, AWS_PREFIX, DIGITALOCEAN_ADOPT, DIGITALOCEAN_PREFIX, HETZNER_ADOPT,
-    HETZNER_PREFIX, LOAD_BALANCER_IPS, LOAD_BALANCER_IPS_METALLB, LOAD_BALANCER_IPS_METALLB_OLD, SERVED_BY,
-    TLS_SECRET,
+    ANNOTATIONS, APPROVED_PLAN, AWS_ADOPT, AWS_PREFIX, DIGITALOCEAN_ADOPT, DIGITALOCEAN_PREFIX,
+    HETZNER_ADOPT, HETZNER_PREFIX, LOAD_BALANCER_IPS, LOAD_BALANCER_IPS_METALLB,
+    LOAD_BALANCER_IPS_METALLB_OLD, SERVED_BY, TLS_SECRET,
 };
 pub use bfd_profile::{BFDProfile, BFDProfileSpec};
 pub use bgp_advertisement::{BGPAdvertisement, BGPAdvertisementSpec};

@@ -1,4 +1,4 @@
-//! The committed YAML is what the types say.
+//! The committed YAML and reference are what the types say.
 
 // A test may panic.
 #![allow(clippy::unwrap_used)]
@@ -14,11 +14,23 @@ fn committed_definitions_are_current() {
     for (path, definition) in penstock_crds::generated() {
         let committed = fs::read_to_string(root().join(&path)).unwrap_or_default();
         let current = yaml_serde::to_string(&definition).unwrap();
-        assert_eq!(
-            committed, current,
-            "{path} is stale: run `cargo run -p penstock-crds --example generate`"
-        );
+        assert_eq!(committed, current, "{path} is stale: run `make crds`");
     }
+}
+
+#[test]
+fn the_committed_reference_is_current() {
+    for (path, page) in penstock_crds::reference::pages() {
+        let committed = fs::read_to_string(root().join(path)).unwrap_or_default();
+        assert!(committed == page, "{path} is stale: run `make crds`");
+    }
+}
+
+/// The one key that is not in the list: `model` reads it, and does not know this crate.
+#[test]
+fn the_reference_names_the_scheduler_of_ipvs() {
+    let pages = penstock_crds::reference::pages();
+    assert!(pages.iter().any(|(_, page)| page.contains(&format!("`{}`", penstock_model::IPVS_SCHEDULER))));
 }
 
 /// The chart takes every file of its folder.
