@@ -35,43 +35,58 @@ impl fmt::Display for ConditionKind {
     }
 }
 
-/// Why a condition is as it is. Event reasons of failures are the same words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reason {
-    /// The object is in use.
-    Accepted,
-    /// A field cannot be read.
-    Invalid,
-    /// Its addresses are another pool's already.
-    Overlaps,
-    /// The Service has its addresses.
-    Provisioned,
-    /// The LoadBalancerClass that it names is not there.
-    NoClass,
-    /// There is no pool at all that could serve it.
-    NoPool,
-    /// Every address that would do is taken.
-    Exhausted,
-    /// The Service asks for something it cannot have.
-    RequestRefused,
-    /// Two wishes of the Service contradict each other.
-    RequestInvalid,
-    /// The Secret that it names for TLS is missing or cannot be used (Gateway API).
-    InvalidCertificateRef,
-    /// The provider does not have it as wanted yet.
-    Provisioning,
-    /// The provider's answer was an error that may pass.
-    ProviderFailed,
-    /// The provider does not accept our credentials.
-    InvalidCredentials,
-    /// What stands there under our name is not ours.
-    NotOwned,
-    /// A plan waits for the annotation that agrees to it.
-    ApprovalRequired,
-    /// Some of the Service's externalIPs are not served.
-    ExternalIPsRefused,
-    /// The Service's `externalName` cannot be the target of a CNAME record.
-    ExternalNameInvalid,
+/// The enum as it stands, and the list of its variants: tests hold documents against it.
+macro_rules! listed {
+    ($(#[$attribute:meta])+ pub enum $name:ident { $($(#[$doc:meta])+ $variant:ident,)+ }) => {
+        $(#[$attribute])+
+        pub enum $name { $($(#[$doc])+ $variant),+ }
+
+        impl $name {
+            /// Every one that there is.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+        }
+    };
+}
+
+listed! {
+    /// Why a condition is as it is. Event reasons of failures are the same words.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    pub enum Reason {
+        /// The object is in use.
+        Accepted,
+        /// A field cannot be read.
+        Invalid,
+        /// Its addresses are another pool's already.
+        Overlaps,
+        /// The Service has its addresses.
+        Provisioned,
+        /// The LoadBalancerClass that it names is not there.
+        NoClass,
+        /// There is no pool at all that could serve it.
+        NoPool,
+        /// Every address that would do is taken.
+        Exhausted,
+        /// The Service asks for something it cannot have.
+        RequestRefused,
+        /// Two wishes of the Service contradict each other.
+        RequestInvalid,
+        /// The Secret that it names for TLS is missing or cannot be used (Gateway API).
+        InvalidCertificateRef,
+        /// The provider does not have it as wanted yet.
+        Provisioning,
+        /// The provider's answer was an error that may pass.
+        ProviderFailed,
+        /// The provider does not accept our credentials.
+        InvalidCredentials,
+        /// What stands there under our name is not ours.
+        NotOwned,
+        /// A plan waits for the annotation that agrees to it.
+        ApprovalRequired,
+        /// Some of the Service's externalIPs are not served.
+        ExternalIPsRefused,
+        /// The Service's `externalName` cannot be the target of a CNAME record.
+        ExternalNameInvalid,
+    }
 }
 
 impl fmt::Display for Reason {
