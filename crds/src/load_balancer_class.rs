@@ -76,7 +76,7 @@ pub struct LoadBalancerClassSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digitalocean: Option<DigitalOceanParameters>,
 
-    /// What happens where a balancer outside the cluster is no longer as it was left.
+    /// What happens where a balancer outside the cluster is no longer as it was left. Default `Repair`.
     #[serde(default, skip_serializing_if = "DriftPolicy::is_repair")]
     pub drift: DriftPolicy,
 }

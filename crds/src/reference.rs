@@ -3,8 +3,8 @@
 use std::fmt::Display;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceColumnDefinition, CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
-    JSONSchemaPropsOrBool,
+    CustomResourceColumnDefinition, CustomResourceDefinition, CustomResourceDefinitionVersion,
+    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 
 use crate::{ANNOTATIONS, definitions};
@@ -51,29 +51,30 @@ fn kinds() -> String {
     format!("{KINDS}{sections}")
 }
 
-/// The versions of a kind, of which we have one each.
 fn kind(definition: &CustomResourceDefinition) -> String {
-    let names = &definition.spec.names;
-    let mut text = String::new();
-    for version in &definition.spec.versions {
-        let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
-        let part = |name: &str| schema.and_then(|schema| schema.properties.as_ref()?.get(name));
-        let api = format!("{}/{}", definition.spec.group, version.name);
-        let short_names = names.short_names.clone().unwrap_or_default();
-        let commands = [vec![names.plural.clone()], short_names].concat();
-        let columns = columns(version.additional_printer_columns.as_deref().unwrap_or_default());
-        text += &format!("\n## {}\n", names.kind);
-        text += part("spec").and_then(|spec| spec.description.as_deref()).unwrap_or_default();
-        text += &format!(
-            "\n\n`{api}`, {}: for kubectl {}. {columns}\n",
-            if definition.spec.scope == "Namespaced" { "in a namespace" } else { "of the whole cluster" },
-            code_list(&commands),
-        );
-        for name in ["spec", "status"] {
-            text += &part(name).map(|part| section(&names.kind, name, part)).unwrap_or_default();
-        }
-    }
-    text
+    definition.spec.versions.iter().map(|version| kind_in(definition, version)).collect()
+}
+
+fn kind_in(definition: &CustomResourceDefinition, version: &CustomResourceDefinitionVersion) -> String {
+    let name = &definition.spec.names.kind;
+    let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
+    let part = |part: &str| schema.and_then(|schema| schema.properties.as_ref()?.get(part));
+    let about = part("spec").and_then(|spec| spec.description.as_deref()).unwrap_or_default();
+    let columns = columns(version.additional_printer_columns.as_deref().unwrap_or_default());
+    let sections =
+        ["spec", "status"].map(|at| part(at).map(|part| section(name, at, part)).unwrap_or_default());
+    let address = address(definition, version);
+    format!("\n## {name}\n{about}\n\n{address} {columns}\n{}", sections.concat())
+}
+
+/// Where objects of a kind are, and its names for kubectl.
+fn address(definition: &CustomResourceDefinition, version: &CustomResourceDefinitionVersion) -> String {
+    let (group, names) = (&definition.spec.group, &definition.spec.names);
+    let namespaced = definition.spec.scope == "Namespaced";
+    let scope = if namespaced { "in a namespace" } else { "of the whole cluster" };
+    let short_names = names.short_names.clone().unwrap_or_default();
+    let commands = code_list(&[vec![names.plural.clone()], short_names].concat());
+    format!("`{group}/{}`, {scope}: for kubectl {commands}.", version.name)
 }
 
 fn columns(columns: &[CustomResourceColumnDefinition]) -> String {

@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use serde_json::Value;
+
 fn root() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -24,6 +26,26 @@ fn the_committed_reference_is_current() {
         let committed = fs::read_to_string(root().join(path)).unwrap_or_default();
         assert!(committed == page, "{path} is stale: run `make crds`");
     }
+}
+
+#[test]
+fn the_reference_has_every_message_of_a_rule() {
+    let (_, page) =
+        penstock_crds::reference::pages().into_iter().find(|(path, _)| path.ends_with("kinds.md")).unwrap();
+    for (_, definition) in penstock_crds::definitions() {
+        let messages = messages(&serde_json::to_value(&definition.spec).unwrap());
+        let missing: Vec<&String> = messages.iter().filter(|message| !page.contains(*message)).collect();
+        assert!(missing.is_empty(), "{}: {missing:?}", definition.spec.names.kind);
+    }
+}
+
+/// Of all CEL rules, however deep they are.
+fn messages(value: &Value) -> Vec<String> {
+    let rules = value.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten();
+    let own = rules.filter_map(|rule| Some(rule.get("message")?.as_str()?.to_owned()));
+    let fields = value.as_object().into_iter().flat_map(|object| object.values());
+    let entries = value.as_array().into_iter().flatten();
+    own.chain(fields.chain(entries).flat_map(messages)).collect()
 }
 
 /// The one key that is not in the list: `model` reads it, and does not know this crate.
