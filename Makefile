@@ -1,6 +1,6 @@
 # What everyone runs. Each target shows its progress, ends by itself and returns non-zero on failure.
 
-.PHONY: help demo test seed dns-oracle flows conformance chaos bench down status build crds fmt lint licences sbom
+.PHONY: help demo test seed dns-oracle flows conformance chaos bench plots down status build crds fmt lint licences sbom
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -71,6 +71,9 @@ bench: prerequisites $(if $(filter operator $(CLOUDS),$(AREA)),go,machine) ## Me
 	$(if $(filter announcer $(CLOUDS),$(AREA)),,$(RELEASE)/penstock-e2e bench $(BENCH))
 	$(if $(filter-out $(CLOUDS),$(AREA)),,$(RELEASE)/penstock-provider-bench $(BENCH))
 	$(if $(filter-out announcer,$(AREA)),,cargo bench -p penstock-announcer --bench announcer -- $(wordlist 2,$(words $(BENCH)),$(BENCH)))
+
+plots: prerequisites ## Draw the pictures of docs/benchmarks.md from its committed results
+	cargo run -p penstock-e2e --example plots
 
 # Hours with the default QUIET=60 (seconds without a write that end a run), under one with QUIET=3. WORKERS=6 runs at a
 # time, each with an API server of about 400 MB. ARGS="--only '...'" repeats one run, ARGS="--seed N" one seed,

@@ -14,6 +14,7 @@ pub mod floor;
 mod ipvs;
 pub mod load;
 mod operator;
+pub mod plot;
 pub mod resources;
 pub mod scenario;
 pub mod sightings;
