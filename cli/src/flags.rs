@@ -49,6 +49,20 @@ pub enum Command {
     /// Asks a cluster.
     #[command(flatten)]
     Ask(Ask),
+    /// Write MetalLB's pools, advertisements and peers as Penstock's, and say on stderr what could not be carried over
+    Convert {
+        /// YAML or JSON, also as `kubectl get -o yaml` prints it; - is stdin
+        #[arg(short, long, required = true)]
+        file: Vec<PathBuf>,
+
+        /// Without a LoadBalancerClass
+        #[arg(long)]
+        no_class: bool,
+
+        /// End with exit code 1 where something was left out
+        #[arg(long)]
+        strict: bool,
+    },
     /// Print the completion script of a shell for kubectl-penstock
     Completion {
         /// The shell

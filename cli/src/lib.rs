@@ -4,12 +4,13 @@
 //! The commands read the cluster with the user's own rights, decide by the functions of operator and node agent, call no
 //! provider and change nothing. Pure are [`Scene`](scene::Scene), what the operator knows, [`forecast`](forecast::forecast),
 //! what it would do, [`explain`](explain::explain), what to tell, [`parts`](survey::parts), whether all is well, and
-//! [`trace`](trace::trace), which way a connection goes; the rest reads and prints.
+//! [`trace`](trace::trace), which way a connection goes; the rest reads and prints. [`convert`](convert::convert) asks no cluster.
 
 pub mod access;
 pub mod announcements;
 pub mod cluster;
 pub mod completion;
+pub mod convert;
 pub mod env;
 pub mod explain;
 pub mod facts;

@@ -1,6 +1,6 @@
 //! The program `kubectl-penstock`, which kubectl runs as `kubectl penstock`.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::Parser;
@@ -8,10 +8,11 @@ use penstock_cli::{
     announcements::{announcements, announcements_text},
     cluster::Cluster,
     completion::{answer, print_script},
+    convert::convert,
     env::{env, env_text},
     flags::{Ask, Command, Flags, Place},
     output::Output,
-    plan::{PlanReport, plan_file, plan_service, report_text, service_name},
+    plan::{PlanReport, manifest_text, plan_file, plan_service, report_text, service_name},
     pools::pools,
     pools_text::pools_text,
     status::{status, status_text},
@@ -37,6 +38,7 @@ async fn execute(flags: Flags) -> Result<ExitCode> {
             print!("{}", answer(words)?);
             Ok(ExitCode::SUCCESS)
         }
+        Command::Convert { file, no_class, strict } => convert_files(&flags.place, &file, no_class, strict),
         Command::Ask(question) => ask(flags.place, question).await,
     }
 }
@@ -92,6 +94,25 @@ async fn ask(place: Place, question: Ask) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn convert_files(place: &Place, files: &[PathBuf], no_class: bool, strict: bool) -> Result<ExitCode> {
+    let mut text = String::new();
+    for file in files {
+        text.push_str(&manifest_text(file)?);
+        text.push_str("\n---\n");
+    }
+    let conversion = convert(&text, &place.operator_namespace);
+    let conversion = if no_class { conversion } else { conversion.with_class() };
+    let yaml = conversion.yaml()?;
+    place.output.print(&conversion.list(), |_| yaml)?;
+    say_notes(&conversion.remarks);
+    conversion
+        .errors
+        .iter()
+        .for_each(|error| eprintln!("kubectl-penstock: {}", error.to_string().replace('\n', " ")));
+    let good = conversion.errors.is_empty() && (!strict || conversion.remarks.is_empty());
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn say_errors(report: &PlanReport) -> ExitCode {

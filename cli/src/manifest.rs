@@ -59,8 +59,24 @@ impl Document {
 /// Reads YAML or JSON. One bad document harms only itself; of other kinds than those that count nothing is said.
 #[must_use]
 pub fn documents(text: &str) -> Vec<Result<Document, DocumentError>> {
+    let read = |(number, object)| match object {
+        Ok(object) => document(number, object).transpose(),
+        Err(error) => Some(Err(error)),
+    };
+    numbered(text).into_iter().filter_map(read).collect()
+}
+
+/// Every object of YAML or JSON, those of lists one by one. One bad document harms only itself.
+pub(crate) fn objects(text: &str) -> impl Iterator<Item = Result<Value, DocumentError>> {
+    numbered(text).into_iter().map(|(_, object)| object)
+}
+
+/// With the numbers of their documents.
+fn numbered(text: &str) -> Vec<(usize, Result<Value, DocumentError>)> {
     let texts = split(text).into_iter().filter(|t| !is_blank(t));
-    (1..).zip(texts).flat_map(|(number, text)| read(number, &text)).collect()
+    let read =
+        |(number, text): (usize, String)| read(number, &text).into_iter().map(move |object| (number, object));
+    (1..).zip(texts).flat_map(read).collect()
 }
 
 /// At lines that begin with `---`. The YAML reader would do it too, but ends at the first error.
@@ -86,14 +102,13 @@ fn is_blank(text: &str) -> bool {
     text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
 }
 
-fn read(number: usize, text: &str) -> Vec<Result<Document, DocumentError>> {
+fn read(number: usize, text: &str) -> Vec<Result<Value, DocumentError>> {
     let value = Value::deserialize(yaml_serde::Deserializer::from_str(text));
     match value {
         Ok(object) if object["kind"] == "List" => {
-            let items = object["items"].as_array().cloned().unwrap_or_default();
-            items.into_iter().filter_map(|item| document(number, item).transpose()).collect()
+            object["items"].as_array().cloned().unwrap_or_default().into_iter().map(Ok).collect()
         }
-        Ok(object) => document(number, object).transpose().into_iter().collect(),
+        Ok(object) => vec![Ok(object)],
         Err(error) => {
             vec![Err(DocumentError { number, name: None, why: format!("it is not YAML: {error}") })]
         }

@@ -54,16 +54,23 @@ pub async fn plan_service(cluster: &Cluster, name: &str) -> Result<PlanReport> {
     Ok(PlanReport { forecasts: vec![forecast], notes: gaps.sentences(), ..PlanReport::default() })
 }
 
+/// What stands in a manifest; `-` is stdin.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn manifest_text(path: &Path) -> Result<String> {
+    if path == Path::new("-") {
+        return std::io::read_to_string(std::io::stdin()).context("cannot read stdin");
+    }
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
 /// What the operator would do if a manifest was applied; `-` is stdin.
 ///
 /// # Errors
 /// When the file, the classes or the pools cannot be read.
 pub async fn plan_file(cluster: &Cluster, path: &Path) -> Result<PlanReport> {
-    let text = if path == Path::new("-") {
-        std::io::read_to_string(std::io::stdin()).context("cannot read stdin")?
-    } else {
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
-    };
+    let text = manifest_text(path)?;
     let mut gaps = Gaps::default();
     let before = cluster.objects(&mut gaps).await?;
     gaps.refuse("plan", &DECIDES)?;
