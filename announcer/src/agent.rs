@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,7 +17,10 @@ use futures::{FutureExt, Stream, StreamExt};
 use kube::Client;
 use penstock_model::Service;
 use penstock_runtime::Telemetry;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -29,9 +33,11 @@ use crate::{
     link::{LinkError, LinkWatch},
     packet_socket::{PacketSocket, PacketSocketError},
     passwords::Passwords,
+    readiness,
     reporter::Reporter,
     responder::Responders,
     routers::{self, Routers},
+    succession::{Predecessor, Progress, Succession, SuccessionError, Successor},
     watches,
 };
 
@@ -56,6 +62,9 @@ pub enum AgentError {
     /// No socket for the dataplane.
     #[error(transparent)]
     Dataplane(#[from] DataplaneLinkError),
+    /// No socket for the next announcer.
+    #[error(transparent)]
+    Succession(#[from] SuccessionError),
 }
 
 /// What an agent must know.
@@ -73,9 +82,20 @@ pub struct AgentConfig {
     /// The abstract Unix socket on which this node's dataplane says which addresses have rules. With it, no others are
     /// announced.
     pub dataplane_socket: Option<String>,
+    /// How one announcer of this node follows another; without it each stops before the next one starts.
+    pub succession: Option<SuccessionConfig>,
 }
 
-/// Announces until told to stop, then hands over.
+/// What one that follows another must know.
+#[derive(Clone, Debug)]
+pub struct SuccessionConfig {
+    /// The abstract Unix socket of the one that announces.
+    pub socket: String,
+    /// This process's Pod, whose readiness is asked for by [`crate::readiness`].
+    pub pod: Option<String>,
+}
+
+/// Announces until told to stop, then leaves it to the next announcer of this node, or to other nodes.
 ///
 /// # Errors
 /// Only at the start: sockets that this process may not open.
@@ -88,13 +108,11 @@ pub async fn run(
     PacketSocket::check()?;
     let (news, heard) = mpsc::channel(QUEUE);
     tokio::spawn(LinkWatch::open()?.run(news.clone()));
-    if let Some(name) = &config.dataplane_socket {
-        tokio::spawn(DataplaneLink::open(name, news.clone())?.run());
-    }
+    let succession =
+        Succession::start(config.succession.as_ref().map(|s| s.socket.as_str()), news.clone()).await?;
     let inputs = watches::inputs(&client, &config.namespace, heard);
-    let mut agent = Agent::new(client, config, telemetry, news);
-    agent.announce(inputs, &stop).await;
-    Ok(())
+    let mut agent = Agent::new(client, config, telemetry, news, succession);
+    agent.announce(inputs, &stop).await
 }
 
 struct Agent {
@@ -116,10 +134,21 @@ struct Agent {
     /// Of the announcer, when it was last said what is announced.
     said: Option<(u64, u64)>,
     keeper: Option<(CancellationToken, JoinHandle<()>)>,
+    succession: Succession,
+    /// No other announcer is on this node any longer: what only one can have can be had.
+    alone: bool,
+    /// Hears the dataplane, from then on.
+    dataplane: JoinSet<Result<(), DataplaneLinkError>>,
 }
 
 impl Agent {
-    fn new(client: Client, config: AgentConfig, telemetry: Telemetry, news: mpsc::Sender<Input>) -> Self {
+    fn new(
+        client: Client,
+        config: AgentConfig,
+        telemetry: Telemetry,
+        news: mpsc::Sender<Input>,
+        succession: Succession,
+    ) -> Self {
         let metrics = Metrics::default();
         telemetry.register(|registry| metrics.register(registry));
         let announcer = Announcer::new(&config.node_name, config.interfaces.clone(), config.lease_duration);
@@ -135,6 +164,9 @@ impl Agent {
             awaiting: Vec::new(),
             said: None,
             keeper: None,
+            succession,
+            alone: false,
+            dataplane: JoinSet::new(),
             client,
             config,
             telemetry,
@@ -143,22 +175,36 @@ impl Agent {
         }
     }
 
-    async fn announce(&mut self, inputs: impl Stream<Item = Input>, stop: &CancellationToken) {
+    async fn announce(
+        &mut self,
+        inputs: impl Stream<Item = Input>,
+        stop: &CancellationToken,
+    ) -> Result<(), AgentError> {
         let mut inputs = std::pin::pin!(inputs);
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = deadline::reached(self.announcer.next_deadline(Instant::now())) => {}
-                () = self.routers.hear() => self.report_sessions(),
-                Some(input) = inputs.next() => self.take_all(input, inputs.as_mut()),
+                stepped = self.step(inputs.as_mut()) => stepped?,
             }
-            self.act();
         }
-        self.hand_over(inputs).await;
+        self.leave(inputs).await;
+        Ok(())
+    }
+
+    /// Waits for anything to happen, and acts on it.
+    async fn step(&mut self, mut inputs: Pin<&mut impl Stream<Item = Input>>) -> Result<(), AgentError> {
+        tokio::select! {
+            Some(Ok(ended)) = self.dataplane.join_next() => ended?,
+            () = deadline::reached(self.announcer.next_deadline(Instant::now())) => {}
+            () = self.routers.hear() => self.report_sessions(),
+            Some(input) = inputs.next() => self.take_all(input, inputs.as_mut()),
+        }
+        self.act();
+        Ok(())
     }
 
     /// Takes one input and all that wait behind it: one decision for all of them.
-    fn take_all(&mut self, first: Input, mut inputs: std::pin::Pin<&mut impl Stream<Item = Input>>) {
+    fn take_all(&mut self, first: Input, mut inputs: Pin<&mut impl Stream<Item = Input>>) {
         self.take(first);
         for _ in 0..QUEUE {
             match inputs.next().now_or_never().flatten() {
@@ -172,7 +218,21 @@ impl Agent {
         if let Input::Standing { done, .. } = &input {
             self.awaiting.push(done.clone());
         }
+        if matches!(input, Input::Predecessor(Predecessor::Gone)) {
+            self.begin_alone();
+        }
         self.announcer.take(input, Instant::now());
+    }
+
+    /// What only one process of a node can have is ours from now on: see [`crate::succession`].
+    fn begin_alone(&mut self) {
+        self.alone = true;
+        let Some(name) = self.config.dataplane_socket.clone() else { return };
+        let news = self.news.clone();
+        self.dataplane.spawn(async move {
+            DataplaneLink::open(&name, news).await?.run().await;
+            Ok(())
+        });
     }
 
     fn act(&mut self) {
@@ -180,7 +240,7 @@ impl Agent {
         // Also without new orders: an interface may have come back, or a responder have ended.
         self.responders.carry_out(&orders, self.announcer.links());
         self.passwords.watch(&self.announcer.secrets());
-        if self.announcer.is_synced() {
+        if self.alone && self.announcer.is_synced() {
             self.routers.carry_out(&orders);
         }
         if orders != self.carried_out {
@@ -198,13 +258,27 @@ impl Agent {
         if self.announcer.is_synced() && self.keeper.is_none() {
             self.start_keeper();
         }
+        self.report_progress();
     }
 
-    /// Says in the API what is announced. Not before all lists have arrived: what stands there from before is nearer to
-    /// the truth.
+    /// Tells the announcer before us, and who asks whether we are ready.
+    fn report_progress(&self) {
+        let ready = self.announcer.can_follow(Instant::now()) || self.announcer.is_synced();
+        if ready && !self.telemetry.readiness.is_ready() {
+            self.telemetry.readiness.set_ready();
+            self.say_ready();
+            self.succession.reached(Progress::Ready);
+        }
+        if self.announcer.is_healthy() {
+            self.succession.reached(Progress::Answering);
+        }
+    }
+
+    /// Says in the API what is announced. Not before all lists have arrived, and not while another announcer of this node says
+    /// it: what stands there from before is nearer to the truth.
     fn say(&mut self) {
         let revision = Some((self.announcer.revision(), self.routers.revision()));
-        if !self.announcer.is_synced() || self.said == revision {
+        if !self.alone || !self.announcer.is_synced() || self.said == revision {
             return;
         }
         self.said = revision;
@@ -230,7 +304,6 @@ impl Agent {
 
     fn start_keeper(&mut self) {
         tracing::info!("all lists have arrived");
-        self.telemetry.readiness.set_ready();
         let config = LeaseConfig {
             namespace: self.config.namespace.clone(),
             node: self.config.node_name.clone(),
@@ -272,8 +345,59 @@ impl Agent {
         self.announcer.services_of(address).filter_map(|key| cluster.service(key))
     }
 
+    /// The next announcer of this node goes on where this one ends; without one, other nodes do.
+    async fn leave(&mut self, mut inputs: Pin<&mut impl Stream<Item = Input>>) {
+        if let Some(successor) = self.successor().await {
+            let answers = self.answer_until(successor.answers(), inputs.as_mut()).await;
+            if let Some(_until_the_end) = answers {
+                return self.fall_silent().await;
+            }
+            tracing::warn!("the next announcer of this node does not answer: other nodes shall take over");
+        }
+        self.hand_over(inputs).await;
+    }
+
+    fn say_ready(&self) {
+        let Some(SuccessionConfig { socket, pod: Some(pod) }) = &self.config.succession else { return };
+        if let Err(error) = readiness::say(socket, pod) {
+            tracing::error!(%error, pod, "nobody hears that this Pod is ready: is another process in its name here?");
+        }
+    }
+
+    async fn successor(&mut self) -> Option<Successor> {
+        let standing = self.announcer.cluster().standing();
+        if self.announcer.is_synced() { self.succession.yield_to_next(standing.as_ref()).await } else { None }
+    }
+
+    /// Goes on as before until the next one answers, for as long as a renewal of the Lease lasts.
+    async fn answer_until(
+        &mut self,
+        answers: impl Future<Output = Option<Successor>>,
+        mut inputs: Pin<&mut impl Stream<Item = Input>>,
+    ) -> Option<Successor> {
+        let mut answers = std::pin::pin!(answers);
+        let limit = Instant::now() + self.config.lease_duration;
+        loop {
+            tokio::select! {
+                answers = &mut answers => return answers,
+                () = deadline::reached(Some(limit)) => return None,
+                // The dataplane's socket is of no use to one that ends.
+                _ = self.step(inputs.as_mut()) => {}
+            }
+        }
+    }
+
+    /// Ends without a word: the Lease is the next one's, and routers keep what they know until it speaks to them.
+    async fn fall_silent(&mut self) {
+        if let Some((_, keeper)) = self.keeper.take() {
+            keeper.abort();
+        }
+        std::mem::replace(&mut self.routers, Routers::new(self.metrics.clone())).stop().await;
+        tracing::info!("the next announcer of this node answers");
+    }
+
     /// Gives the Lease up first and keeps answering until the next owners are heard: see [`crate::fence`].
-    async fn hand_over(&mut self, mut inputs: std::pin::Pin<&mut impl Stream<Item = Input>>) {
+    async fn hand_over(&mut self, mut inputs: Pin<&mut impl Stream<Item = Input>>) {
         self.announcer.begin_stop();
         self.act();
         let farewell =

@@ -24,6 +24,7 @@ use crate::{
     mac::Mac,
     orders::Orders,
     peering::{self, Peering},
+    succession::Predecessor,
 };
 
 /// Another station says that it has an address that this node owns.
@@ -52,6 +53,8 @@ pub struct Announcer {
     conflicts: Vec<Conflict>,
     links: Vec<Link>,
     arrived: Arrived,
+    /// When it is known of every node whether it lives, from when all lists have arrived.
+    settled: Option<Instant>,
     assignments: BTreeMap<IpAddr, Assignment>,
     /// What was said of addresses that are a node's own.
     taken: BTreeMap<(IpAddr, ObjectKey), String>,
@@ -79,6 +82,7 @@ impl Announcer {
             conflicts: Vec::new(),
             links: Vec::new(),
             arrived: Arrived::default(),
+            settled: None,
             assignments: BTreeMap::new(),
             taken: BTreeMap::new(),
             stale: true,
@@ -108,7 +112,10 @@ impl Announcer {
                 false
             }
             Input::Claim { address, by, interface } => self.take_claim(address, by, &interface, now),
-            Input::Standing { word, .. } => cluster.take_standing(word),
+            Input::Standing { word, .. } | Input::Predecessor(Predecessor::Yields(Some(word))) => {
+                cluster.take_standing(word)
+            }
+            Input::Predecessor(Predecessor::Yields(None) | Predecessor::Gone) => false,
             Input::Password { secret, password } => self.peering.take_password(secret, password),
             Input::Services(u) => {
                 update(cluster, *u, Kind::Services, Cluster::apply_service, Cluster::delete_service)
@@ -142,6 +149,9 @@ impl Announcer {
                 update(peering, *u, peering::Kind::Profiles, Peering::apply_profile, Peering::delete_profile)
             }
         };
+        if self.settled.is_none() && self.arrived.all_lists() {
+            self.settled = Some(self.liveness.last_expiry().unwrap_or(now));
+        }
     }
 
     /// Only addresses of links that carry ARP conflict: kube-proxy in IPVS mode keeps Services' addresses on one
@@ -197,6 +207,13 @@ impl Announcer {
     #[must_use]
     pub fn is_synced(&self) -> bool {
         self.arrived.is_complete()
+    }
+
+    /// Whether another announcer of this node has not left us the turn yet, while we could follow it. A Lease seen for the
+    /// first time counts as just renewed: whoever follows at once would leave addresses to a node that died long ago.
+    #[must_use]
+    pub fn can_follow(&self, now: Instant) -> bool {
+        self.arrived.stands_by() && self.settled.is_some_and(|settled| settled <= now)
     }
 
     /// Whether our Lease is healthy, as of the last decision.
@@ -311,7 +328,8 @@ impl Announcer {
     /// When [`Announcer::decide`] may say something else although nothing new was heard.
     #[must_use]
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        [self.fence.lapses_at(), self.liveness.next_expiry(now)].into_iter().flatten().min()
+        let settled = self.settled.filter(|settled| now < *settled);
+        [self.fence.lapses_at(), self.liveness.next_expiry(now), settled].into_iter().flatten().min()
     }
 
     /// What the cluster says.

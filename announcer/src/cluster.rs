@@ -89,6 +89,12 @@ impl Cluster {
         self.standing.as_mut().is_some_and(|standing| word.carry_out(standing))
     }
 
+    /// What the dataplane said of rules, where it is heard.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        self.standing.clone().map(Standing::All)
+    }
+
     /// Takes a new or changed Service.
     pub fn apply_service(&mut self, object: &core::Service) -> bool {
         let service = Service::from_object(object);

@@ -2,28 +2,29 @@
 //! on an abstract Unix socket (unix(7)) in the node's network namespace. Each is answered by an empty line when it is
 //! carried out. Only processes of our own user are heard.
 
-use std::{
-    io,
-    os::{linux::net::SocketAddrExt, unix::net},
-    sync::Arc,
-};
+use std::{io, sync::Arc, time::Duration};
 
-use nix::unistd::Uid;
 use penstock_model::Standing;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
     sync::{mpsc, oneshot},
+    time::{Instant, sleep},
 };
 
-use crate::Input;
+use crate::{Input, abstract_socket};
 
+/// How long a process that ends may still have the name, and how often it is tried.
+const PATIENCE: Duration = Duration::from_secs(2);
+const RETRY: Duration = Duration::from_millis(20);
 /// A word is no longer than this, in bytes: some 50,000 addresses.
 const LONGEST: u64 = 2 << 20;
 
 /// The socket cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on the abstract Unix socket {name:?}")]
+#[error(
+    "cannot listen on the abstract Unix socket {name:?}: is there another announcer with this --dataplane-socket?"
+)]
 pub struct DataplaneLinkError {
     name: String,
     #[source]
@@ -52,32 +53,33 @@ pub struct DataplaneLink {
 }
 
 impl DataplaneLink {
-    /// Opens the socket in the calling thread's network namespace.
+    /// Opens the socket in the calling thread's network namespace. The announcer before this one may be about to free it.
     ///
     /// # Errors
-    /// When another process has that name.
-    pub fn open(name: &str, news: mpsc::Sender<Input>) -> Result<Self, DataplaneLinkError> {
-        let listener = bind(name).map_err(|source| DataplaneLinkError { name: name.to_owned(), source })?;
-        Ok(Self { listener, news })
+    /// When another process has that name, and keeps it.
+    pub async fn open(name: &str, news: mpsc::Sender<Input>) -> Result<Self, DataplaneLinkError> {
+        let limit = Instant::now() + PATIENCE;
+        loop {
+            match abstract_socket::bind(name) {
+                Ok(listener) => return Ok(Self { listener, news }),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < limit => {
+                    sleep(RETRY).await;
+                }
+                Err(source) => return Err(DataplaneLinkError { name: name.to_owned(), source }),
+            }
+        }
     }
 
     /// Hears for as long as somebody listens to the news. One dataplane that follows another may be there beside it.
     pub async fn run(self) {
         while let Ok((stream, _)) = self.listener.accept().await {
-            let known = stream.peer_cred().is_ok_and(|peer| peer.uid() == Uid::effective().as_raw());
-            if known {
+            if abstract_socket::is_of_our_user(&stream) {
                 tokio::spawn(hear(stream, self.news.clone()));
             } else {
                 tracing::warn!("somebody else's process speaks to the announcer's socket: it is not heard");
             }
         }
     }
-}
-
-fn bind(name: &str) -> io::Result<UnixListener> {
-    let listener = net::UnixListener::bind_addr(&net::SocketAddr::from_abstract_name(name)?)?;
-    listener.set_nonblocking(true)?;
-    UnixListener::from_std(listener)
 }
 
 /// What was heard last stands when the dataplane goes: so do its rules.
@@ -112,28 +114,23 @@ async fn read(stream: &mut BufReader<UnixStream>) -> io::Result<Option<Standing>
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::timeout;
 
     use super::*;
 
-    async fn connect(name: &str) -> BufReader<UnixStream> {
-        let stream =
-            net::UnixStream::connect_addr(&net::SocketAddr::from_abstract_name(name).unwrap()).unwrap();
-        stream.set_nonblocking(true).unwrap();
-        BufReader::new(UnixStream::from_std(stream).unwrap())
+    fn connect(name: &str) -> BufReader<UnixStream> {
+        BufReader::new(abstract_socket::connect(name).unwrap())
     }
 
     #[tokio::test]
     async fn a_word_is_answered_when_it_is_carried_out_and_not_before() {
         let name = format!("penstock-test-{}-announcer", std::process::id());
         let (news, mut heard) = mpsc::channel(4);
-        let link = DataplaneLink::open(&name, news.clone()).unwrap();
-        let other = DataplaneLink::open(&name, news).unwrap_err().to_string();
+        let link = DataplaneLink::open(&name, news.clone()).await.unwrap();
+        let other = DataplaneLink::open(&name, news).await.unwrap_err().to_string();
         assert!(other.contains(&name), "{other}");
         tokio::spawn(link.run());
-        let mut stream = connect(&name).await;
+        let mut stream = connect(&name);
         stream.get_mut().write_all(b"{\"all\":[\"203.0.113.1\"]}\n").await.unwrap();
         let limit = Duration::from_secs(20);
         let input = timeout(limit, heard.recv()).await.unwrap().unwrap();
@@ -147,7 +144,7 @@ mod tests {
         // What is no word ends the conversation, and harms nobody else.
         stream.get_mut().write_all(b"nonsense\n").await.unwrap();
         assert_eq!(timeout(limit, stream.read_line(&mut answer)).await.unwrap().unwrap(), 0);
-        let mut another = connect(&name).await;
+        let mut another = connect(&name);
         another.get_mut().write_all(b"{\"less\":[]}\n").await.unwrap();
         assert!(matches!(timeout(limit, heard.recv()).await.unwrap(), Some(Input::Standing { .. })));
     }

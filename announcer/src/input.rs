@@ -7,7 +7,7 @@ use penstock_crds::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressP
 use penstock_model::{ObjectKey, Standing};
 use penstock_runtime::Update;
 
-use crate::{bgp::Password, dataplane_link::Done, link::Link, mac::Mac};
+use crate::{bgp::Password, dataplane_link::Done, link::Link, mac::Mac, succession::Predecessor};
 
 /// What an announcer can be told.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub enum Input {
         /// To be dropped when it is carried out.
         done: Done,
     },
+    /// News of the announcer that was on this node before this one.
+    Predecessor(Predecessor),
     /// News of the announcers' Leases.
     Leases(Box<Update<Lease>>),
     /// This node's links, all of them.
@@ -66,12 +68,15 @@ pub enum Input {
     },
 }
 
-/// Which kinds have arrived as complete lists.
+/// What has arrived of that which must be known before anything is announced.
 #[derive(Debug, Default)]
 pub(crate) struct Arrived {
+    /// The kinds that did as complete lists.
     kinds: BTreeSet<&'static str>,
-    /// Whether the dataplane's word is awaited too.
-    coupled: bool,
+    /// Whether the dataplane's word did; `None` where it is not awaited.
+    rules: Option<bool>,
+    /// Whether another announcer of this node left us the turn.
+    turn: bool,
 }
 
 impl Arrived {
@@ -91,23 +96,44 @@ impl Arrived {
             Input::Communities(update) => ("communities", is_whole(update)),
             Input::Leases(update) => ("leases", is_whole(update)),
             Input::Links(_) => ("links", true),
-            Input::Standing { word, .. } => ("rules", matches!(word, Standing::All(_))),
-            Input::RenewalSent { .. } | Input::Claim { .. } | Input::Password { .. } => return,
+            Input::Standing { word: Standing::All(_), .. } => return self.note_rules(),
+            Input::Predecessor(Predecessor::Gone) => return self.turn = true,
+            Input::Predecessor(Predecessor::Yields(standing)) => {
+                self.turn = true;
+                return standing.iter().for_each(|_| self.note_rules());
+            }
+            Input::Standing { .. }
+            | Input::RenewalSent { .. }
+            | Input::Claim { .. }
+            | Input::Password { .. } => return,
         };
         if whole {
             self.kinds.insert(kind);
         }
     }
 
+    fn note_rules(&mut self) {
+        self.rules.iter_mut().for_each(|arrived| *arrived = true);
+    }
+
     /// Awaits the dataplane's word too.
     pub(crate) fn couple(&mut self) {
-        self.coupled = true;
+        self.rules = Some(false);
     }
 
     /// Whether every list has.
+    pub(crate) fn all_lists(&self) -> bool {
+        self.kinds.len() == Self::ALL
+    }
+
+    /// Whether another announcer still has its turn.
+    pub(crate) fn stands_by(&self) -> bool {
+        !self.turn
+    }
+
+    /// Whether nothing is awaited any longer.
     pub(crate) fn is_complete(&self) -> bool {
-        let others = self.kinds.iter().filter(|kind| **kind != "rules").count();
-        others == Self::ALL && (!self.coupled || self.kinds.contains("rules"))
+        self.all_lists() && self.turn && self.rules != Some(false)
     }
 }
 

@@ -15,10 +15,14 @@
 //! announce it ([`cluster`]) and which are alive ([`liveness`]). Nodes may disagree for as long as news travel;
 //! [`fence`] says how they settle when one of them cannot hear the news.
 //!
+//! # One announcer of a node follows another
+//! While a DaemonSet replaces its Pods the next one stands by beside this one, and takes over at once: see [`succession`].
+//!
 //! # Routers
 //! Every node that can serve an address says so to the routers that it speaks BGP with ([`bgp`], and [`bfd`] beside it);
 //! there need not be one owner. [`cluster`] says what, [`peering`] to whom.
 
+mod abstract_socket;
 pub mod advertisement;
 pub mod agent;
 pub mod announcement;
@@ -46,12 +50,14 @@ pub mod packet_socket;
 mod passwords;
 pub mod peering;
 pub mod pool;
+pub mod readiness;
 mod reporter;
 pub mod responder;
 pub mod route_advertisement;
 mod routers;
 pub mod selection;
 pub mod speaker;
+pub mod succession;
 mod watches;
 
 pub use announcer::{Announcer, Conflict};

@@ -74,6 +74,12 @@ impl Liveness {
         self.nodes.values().map(|seen| seen.until).filter(|until| now < *until).min()
     }
 
+    /// When the last of them dies if nothing is heard of any.
+    #[must_use]
+    pub fn last_expiry(&self) -> Option<Instant> {
+        self.nodes.values().map(|seen| seen.until).max()
+    }
+
     /// Nobody could be heard since `since`, through no fault of the nodes: those alive then stay alive at least
     /// until `until`. A Lease that its holder gave up stays given up.
     pub fn excuse(&mut self, since: Instant, until: Instant) {

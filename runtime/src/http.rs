@@ -1,11 +1,13 @@
 //! `/metrics`, `/healthz` and `/readyz`.
 
 use std::{
+    io::ErrorKind,
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -16,7 +18,11 @@ use axum::{
     routing::get,
 };
 use prometheus_client::{encoding::text::encode, metrics::info::Info, registry::Registry};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+/// Between attempts to have an address that another process has.
+const RETRY: Duration = Duration::from_millis(50);
 
 /// Why the endpoint could not serve.
 #[derive(Debug, thiserror::Error)]
@@ -91,10 +97,26 @@ impl Telemetry {
     /// # Errors
     /// When the address cannot be bound or the server fails.
     pub async fn serve(self, address: SocketAddr, until: CancellationToken) -> Result<(), HttpError> {
-        let listener = tokio::net::TcpListener::bind(address)
-            .await
-            .map_err(|source| HttpError::Bind { address, source })?;
-        tracing::info!(%address, "serving metrics and health");
+        self.serve_on(bind(address).await?, until).await
+    }
+
+    /// As [`Telemetry::serve`], but waits for as long as another process has the address: the one that this one follows.
+    ///
+    /// # Errors
+    /// When the address cannot be bound for another reason, or the server fails.
+    pub async fn serve_once_free(
+        self,
+        address: SocketAddr,
+        until: CancellationToken,
+    ) -> Result<(), HttpError> {
+        let listener = tokio::select! {
+            () = until.cancelled() => return Ok(()),
+            listener = bind_once_free(address) => listener?,
+        };
+        self.serve_on(listener, until).await
+    }
+
+    async fn serve_on(self, listener: TcpListener, until: CancellationToken) -> Result<(), HttpError> {
         let shutdown = async move { until.cancelled().await };
         let server = axum::serve(listener, self.router()).with_graceful_shutdown(shutdown);
         server.await.map_err(HttpError::Serve)
@@ -123,6 +145,28 @@ impl Telemetry {
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
             .with_state(self)
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, HttpError> {
+    let bound = TcpListener::bind(address).await;
+    let listener = bound.map_err(|source| HttpError::Bind { address, source })?;
+    tracing::info!(%address, "serving metrics and health");
+    Ok(listener)
+}
+
+async fn bind_once_free(address: SocketAddr) -> Result<TcpListener, HttpError> {
+    let mut waiting = false;
+    loop {
+        match bind(address).await {
+            Err(HttpError::Bind { source, .. }) if source.kind() == ErrorKind::AddrInUse => {
+                if !std::mem::replace(&mut waiting, true) {
+                    tracing::info!(%address, "another process serves there: metrics and health wait until it ends");
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+            other => return other,
+        }
     }
 }
 

@@ -126,6 +126,7 @@ impl Segment {
             Input::Communities(Box::new(Update::Reset(vec![]))),
             Input::Leases(Box::new(Update::Reset(vec![]))),
             Input::Links(vec![link()]),
+            Input::Predecessor(Predecessor::Gone),
         ]
     }
 
@@ -401,6 +402,56 @@ fn with_a_dataplane_nothing_is_announced_before_its_word() {
     announcer.take(Input::Standing { word, done: Done::new(done) }, now);
     assert!(announcer.is_synced());
     assert!(carried_out.try_recv().is_err());
+}
+
+#[test]
+fn one_that_follows_another_stands_by_and_then_answers_for_the_same_at_once() {
+    let mut segment = Segment::new(&["n1", "n2"]);
+    let (now, before) = (segment.now, segment.all_owned());
+    let mut next = Announcer::new("n1", vec![], DURATION).coupled();
+    let lists: Vec<_> =
+        segment.lists().into_iter().filter(|input| !matches!(input, Input::Predecessor(_))).collect();
+    lists.into_iter().for_each(|input| next.take(input, now));
+    next.take(Input::Leases(Box::new(Update::Apply(lease("n2", 1)))), now);
+    assert!(next.can_follow(now) && !next.is_synced() && next.decide(now).owned.is_empty());
+
+    let rules = Standing::All((0..ADDRESSES).map(address).collect());
+    next.take(Input::Predecessor(Predecessor::Yields(Some(rules))), now);
+    assert!(next.is_synced() && !next.can_follow(now));
+    // Both renew the Lease, and hear of both renewals.
+    for (token, at) in [(100, now), (200, now + STEP)] {
+        let own = if token == 100 { &mut segment.member("n1").announcer } else { &mut next };
+        own.take(Input::RenewalSent { token, at }, at);
+        for announcer in [&mut segment.member("n1").announcer, &mut next] {
+            announcer.take(Input::Leases(Box::new(Update::Apply(lease("n1", token)))), at);
+        }
+    }
+    let now = now + STEP;
+    for announcer in [&mut segment.member("n1").announcer, &mut next] {
+        let orders = announcer.decide(now);
+        assert_eq!(orders.owned.keys().copied().collect::<BTreeSet<_>>(), before[0]);
+        assert!(orders.claiming);
+    }
+}
+
+#[test]
+fn one_that_cannot_know_yet_who_is_dead_does_not_follow() {
+    let segment = Segment::new(&["n1"]);
+    let now = segment.now;
+    let mut next = Announcer::new("n1", vec![], DURATION);
+    for input in segment.lists() {
+        let input = match input {
+            Input::Predecessor(_) => continue,
+            Input::Leases(_) => Input::Leases(Box::new(Update::Reset(vec![lease("dead", 1)]))),
+            input => input,
+        };
+        next.take(input, now);
+    }
+    assert!(!next.can_follow(now), "a dead node's Lease, seen for the first time, may be a living one's");
+    assert_eq!(next.next_deadline(now), Some(now + DURATION));
+    assert!(next.can_follow(now + DURATION));
+    next.take(Input::Predecessor(Predecessor::Gone), now);
+    assert!(!next.can_follow(now + DURATION) && next.is_synced());
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn addresses_move_when_they_must_and_stay_when_the_api_server_is_away() {
         let mut n1 = Process::start("n1", &dir);
         let mut n2 = Process::start("n2", &dir);
         segment.settles("both started", elected).await;
-        assert!(n1.get("/readyz").unwrap().starts_with("HTTP/1.0 200"));
+        assert!(n1.is_ready());
         let owned = n1.metric("owned_addresses").unwrap() + n2.metric("owned_addresses").unwrap();
         assert!((owned - 8.0).abs() < 0.5, "{owned} owners of 8 addresses");
         assigned(&segment, "s200").await;
@@ -123,6 +123,53 @@ fn a_node_that_was_cut_off_gives_up_and_comes_back() {
         run("ip", "link set n1 up");
         segment.settles("n1's interface is up", elected).await;
     });
+}
+
+/// As when a DaemonSet replaces its Pods with maxSurge: two announcers of one node, of which the second stands by.
+#[test]
+fn the_next_announcer_of_a_node_follows_without_a_move() {
+    in_a_namespace(|dir| async move {
+        let mut segment = Segment::new(&dir).await;
+        let start = |pod: &str| {
+            let flags = ["--succession-socket", "penstock-test-succession", "--pod-name", pod];
+            Process::start_with("n1", &dir, &flags)
+        };
+        let (mut old, n2) = (start("old"), Process::start("n2", &dir));
+        segment.settles("both started", elected).await;
+        let others = n2.metric("takeovers_total");
+        let mut next = start("next");
+        wait_for("the next one stands by", || next.is_ready()).await;
+        ready("next");
+        assert_eq!(next.metric("owned_addresses"), Some(0.0), "{}", segment.logs());
+
+        old.signal(Signal::SIGTERM);
+        segment.settles("n1's announcer replaced", elected).await;
+        assert!(old.child.wait().unwrap().success(), "{}", segment.logs());
+        assert_eq!(n2.metric("takeovers_total"), others, "n2 took over: {}", segment.logs());
+
+        // Killed without a word: the one that stands by is there before the Lease runs out, or soon after.
+        let last = start("last");
+        wait_for("the last one stands by", || last.is_ready()).await;
+        next.signal(Signal::SIGKILL);
+        next.child.wait().unwrap();
+        segment.settles("n1's announcer killed", elected).await;
+
+        // Nobody stands by: the addresses are handed over as ever.
+        last.signal(Signal::SIGTERM);
+        segment.settles("n1 stopped", |_| Some("n2")).await;
+    });
+}
+
+/// `penstock-announcer ready` says of which Pod it is true.
+fn ready(pod: &str) {
+    let asked = |pod: &str| {
+        let flags = ["ready", "--succession-socket", "penstock-test-succession", "--pod-name", pod];
+        std::process::Command::new(env!("CARGO_BIN_EXE_penstock-announcer")).args(flags).output().unwrap()
+    };
+    assert!(asked(pod).status.success(), "{:?}", asked(pod));
+    let none = asked("another");
+    let said = String::from_utf8_lossy(&none.stderr);
+    assert!(!none.status.success() && said.contains("another is not ready"), "{said}");
 }
 
 /// The garbage collector deletes what a Node owned, and a re-created Node has another UID.

@@ -47,11 +47,16 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(node: &str, dir: &Path) -> Self {
+        Self::start_with(node, dir, &[])
+    }
+
+    pub(crate) fn start_with(node: &str, dir: &Path, flags: &[&str]) -> Self {
         let http_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let log = File::options().create(true).append(true).open(dir.join(format!("{node}.log"))).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_penstock-announcer"))
             .args(["--node-name", node, "--interface", node])
             .args(["--http-address", &format!("127.0.0.1:{http_port}")])
+            .args(flags)
             .env("KUBECONFIG", dir.join(format!("{node}.kubeconfig")))
             .stderr(log)
             .spawn();
@@ -68,6 +73,10 @@ impl Process {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         Some(answer)
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.get("/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.0 200"))
     }
 
     pub(crate) fn metric(&self, name: &str) -> Option<f64> {
